@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The public functions: checks arguments, pins, calls the engine, and settles who owns what comes out.
+ *
+ * Each operation has the same steps, in this order:
+ *   1. check the arguments, hash the key (user code for custom keys);
+ *   2. on an owning map, take a slot for the value that may have to be retired: the last thing that can fail
+ *      before the engine's own reservations, all of them before the first visible step;
+ *   3. pin, and let the engine work;
+ *   4. still pinned, acquire what is handed out; retire what the map gives up; write the out parameters;
+ *   5. unpin, give back what was not needed, and collect if it is time.
+ */
+#include <errno.h>
+
+#include "map.h"
+#include "read_dirty.h"
+
+/* ---- all maps of the process: a fork takes their mutexes ---- */
+
+static pthread_mutex_t maps_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct syncmap *maps;
+
+static struct read_dirty *engine_of(struct syncmap *m)
+{
+    return container_of(m, struct read_dirty, map);
+}
+
+static void fork_prepare(void)
+{
+    pthread_mutex_lock(&maps_mutex);
+    for (struct syncmap *m = maps; m != NULL; m = m->next)
+        rd_fork_prepare(engine_of(m));
+    reclaim_fork_prepare();
+    thread_fork_prepare();
+}
+
+static void fork_parent(void)
+{
+    thread_fork_parent();
+    reclaim_fork_parent();
+    for (struct syncmap *m = maps; m != NULL; m = m->next)
+        rd_fork_resume(engine_of(m));
+    pthread_mutex_unlock(&maps_mutex);
+}
+
+static void fork_child(void)
+{
+    thread_fork_child();
+    reclaim_fork_child();
+    for (struct syncmap *m = maps; m != NULL; m = m->next)
+        rd_fork_resume(engine_of(m));
+    pthread_mutex_unlock(&maps_mutex);
+}
+
+/* What the process needs before its first map. False: memory is out; may be called again. */
+static bool process_init(void)
+{
+    static bool has_fork; /* under maps_mutex */
+    pthread_mutex_lock(&maps_mutex);
+    if (!has_fork)
+        has_fork = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+    bool ready = has_fork;
+    pthread_mutex_unlock(&maps_mutex);
+    return thread_process_init() && ready;
+}
+
+/* At load time, when there is one thread: so that no fork finds the work half done. What fails here is tried again. */
+__attribute__((constructor)) static void process_load(void)
+{
+    process_init();
+}
+
+/* ---- life ---- */
+
+static void map_value_release(struct reclaim_link *link, const struct reclaim_class *class)
+{
+    struct reclaim_slot *slot = container_of(link, struct reclaim_slot, link);
+    struct syncmap *m = container_of(class, struct syncmap, value_class);
+    m->value_free(slot->object, m->context);
+    slot_give_back(slot);
+}
+
+/* After a grace period, and after all that was retired from the map: see LAST THINGS in reclaim.h. */
+static void map_release(struct reclaim_link *link, const struct reclaim_class *class)
+{
+    (void)class;
+    struct syncmap *m = container_of(link, struct syncmap, last.link);
+    rd_destroy(engine_of(m));
+    struct memory memory = m->memory;
+    memory_put_lines(&memory, m->base, m->size);
+}
+
+/* 0, or an errno. */
+static int options_check(enum syncmap_kind kind, const syncmap_options *o)
+{
+    if ((unsigned)kind > SYNCMAP_CUSTOM || (unsigned)o->engine > SYNCMAP_ENGINE_FLAT)
+        return EINVAL;
+    if ((o->allocator.alloc == NULL) != (o->allocator.free == NULL))
+        return EINVAL;
+    if (o->value_acquire != NULL && o->value_free == NULL)
+        return EINVAL;
+    if (!key_functions_fit(kind, &o->key))
+        return EINVAL;
+    return o->engine == SYNCMAP_ENGINE_FLAT ? ENOTSUP : 0;
+}
+
+static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o)
+{
+    struct memory memory = {o->allocator.alloc, o->allocator.free, o->allocator.context};
+    if (memory.context == NULL)
+        memory.context = o->context;
+    void *base;
+    struct read_dirty *engine = memory_get_lines(&memory, sizeof *engine, &base);
+    if (engine == NULL)
+        return NULL;
+    struct syncmap *m = &engine->map;
+    m->base = base;
+    m->size = sizeof *engine;
+    m->memory = memory;
+    m->engine = SYNCMAP_ENGINE_READ_DIRTY;
+    m->context = o->context;
+    m->value_free = o->value_free;
+    m->value_acquire = o->value_acquire;
+    m->value_equal = o->value_equal;
+    m->value_class.release = map_value_release;
+    m->map_class.release = map_release;
+    key_type_init(&m->key, kind, o);
+    if (!rd_init(engine, o->capacity)) {
+        memory_put_lines(&memory, base, sizeof *engine);
+        return NULL;
+    }
+    return m;
+}
+
+syncmap *syncmap_new(enum syncmap_kind kind, const syncmap_options *options)
+{
+    static const syncmap_options defaults;
+    const syncmap_options *o = options != NULL ? options : &defaults;
+    int error = options_check(kind, o);
+    struct syncmap *m = NULL;
+    if (error == 0) {
+        m = process_init() ? map_make(kind, o) : NULL;
+        error = ENOMEM;
+    }
+    if (m == NULL) {
+        errno = error;
+        return NULL;
+    }
+    pthread_mutex_lock(&maps_mutex);
+    m->next = maps;
+    m->link = &maps;
+    if (maps != NULL)
+        maps->link = &m->next;
+    maps = m;
+    pthread_mutex_unlock(&maps_mutex);
+    return m;
+}
+
+void syncmap_free(syncmap *m)
+{
+    if (m == NULL)
+        return;
+    pthread_mutex_lock(&maps_mutex);
+    *m->link = m->next;
+    if (m->next != NULL)
+        m->next->link = m->link;
+    pthread_mutex_unlock(&maps_mutex);
+    reclaim_retire_last(&m->last, &m->map_class);
+    reclaim_flush();
+}
+
+/* ---- the ten operations ---- */
+
+/* An owning map without value_acquire hands out values that only a pin protects. */
+static inline void check_pinned(const syncmap *m, bool hands_out)
+{
+    bool needs_pin = hands_out && m->value_free != NULL && m->value_acquire == NULL;
+    debug_assert(!needs_pin || pin_held());
+}
+
+/* Step 2. *slot is NULL where none is needed. False: memory is out. */
+static inline bool take_value_slot(const syncmap *m, struct reclaim_slot **slot)
+{
+    *slot = NULL;
+    return m->value_free == NULL || (*slot = slot_take()) != NULL;
+}
+
+/* Step 4 for a value that left the map: handed to the caller, or given up. Uses up *slot if it retires. */
+static void value_left(syncmap *m, void *value, void **previous, struct reclaim_slot **slot)
+{
+    if (previous != NULL) {
+        value_hand_out(m, value);
+        *previous = value;
+        if (m->value_acquire == NULL)
+            return; /* the map's reference is the caller's now */
+    }
+    if (*slot == NULL || value == NULL)
+        return;
+    (*slot)->object = value;
+    reclaim_retire(&(*slot)->link, &m->value_class, sizeof **slot);
+    *slot = NULL;
+}
+
+/* Steps 4 and 5 of an operation whose `value` left the map if `result` is 1. */
+static int finish(syncmap *m, int result, void *value, void **previous, struct reclaim_slot *slot, struct thread *pin)
+{
+    if (result == 1)
+        value_left(m, value, previous, &slot);
+    else if (result == 0 && previous != NULL)
+        *previous = NULL;
+    pin_leave(pin);
+    slot_give_back(slot);
+    reclaim_poll();
+    return result;
+}
+
+int syncmap_load(syncmap *m, syncmap_key key, void **value)
+{
+    struct query q;
+    if (!query_init(&q, m, key))
+        return SYNCMAP_EINVAL;
+    check_pinned(m, value != NULL);
+    struct thread *pin = pin_enter(false);
+    void *found = NULL;
+    int result = rd_load(engine_of(m), &q, &found);
+    if (value != NULL) {
+        value_hand_out(m, found);
+        *value = found;
+    }
+    pin_leave(pin);
+    return result;
+}
+
+int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
+{
+    struct query q;
+    struct reclaim_slot *slot;
+    if (value_is_reserved(value) || !query_init(&q, m, key))
+        return SYNCMAP_EINVAL;
+    if (!take_value_slot(m, &slot))
+        return SYNCMAP_ENOMEM;
+    struct thread *pin = pin_enter(true);
+    void *old = NULL;
+    int result = rd_swap(engine_of(m), &q, value, &old);
+    return finish(m, result, old, previous, slot, pin);
+}
+
+int syncmap_store(syncmap *m, syncmap_key key, void *value)
+{
+    return syncmap_swap(m, key, value, NULL);
+}
+
+int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual)
+{
+    struct query q;
+    if (value_is_reserved(value) || !query_init(&q, m, key))
+        return SYNCMAP_EINVAL;
+    check_pinned(m, actual != NULL);
+    struct thread *pin = pin_enter(true);
+    void *found = NULL;
+    int result = rd_load_or_store(engine_of(m), &q, value, &found);
+    if (result >= 0 && actual != NULL) {
+        value_hand_out(m, found);
+        *actual = found;
+    }
+    pin_leave(pin);
+    reclaim_poll();
+    return result;
+}
+
+int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
+{
+    struct query q;
+    struct reclaim_slot *slot;
+    if (!query_init(&q, m, key))
+        return SYNCMAP_EINVAL;
+    if (!take_value_slot(m, &slot))
+        return SYNCMAP_ENOMEM;
+    struct thread *pin = pin_enter(true);
+    void *old = NULL;
+    int result = rd_load_and_delete(engine_of(m), &q, &old);
+    return finish(m, result, old, previous, slot, pin);
+}
+
+int syncmap_delete(syncmap *m, syncmap_key key)
+{
+    return syncmap_load_and_delete(m, key, NULL);
+}
+
+int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *desired)
+{
+    struct query q;
+    struct reclaim_slot *slot;
+    if (value_is_reserved(expected) || value_is_reserved(desired) || !query_init(&q, m, key))
+        return SYNCMAP_EINVAL;
+    if (!take_value_slot(m, &slot))
+        return SYNCMAP_ENOMEM;
+    struct thread *pin = pin_enter(true);
+    void *old = NULL;
+    int result = rd_compare_and_swap(engine_of(m), &q, expected, desired, &old);
+    return finish(m, result, old, NULL, slot, pin);
+}
+
+int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected)
+{
+    struct query q;
+    struct reclaim_slot *slot;
+    if (value_is_reserved(expected) || !query_init(&q, m, key))
+        return SYNCMAP_EINVAL;
+    if (!take_value_slot(m, &slot))
+        return SYNCMAP_ENOMEM;
+    struct thread *pin = pin_enter(true);
+    void *old = NULL;
+    int result = rd_compare_and_delete(engine_of(m), &q, expected, &old);
+    return finish(m, result, old, NULL, slot, pin);
+}
+
+int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context), void *context)
+{
+    if (m == NULL || visit == NULL)
+        return SYNCMAP_EINVAL;
+    syncmap_pin();
+    int result = rd_range(engine_of(m), visit, context);
+    syncmap_unpin();
+    reclaim_poll();
+    return result;
+}
+
+int syncmap_clear(syncmap *m)
+{
+    if (m == NULL)
+        return SYNCMAP_EINVAL;
+    struct thread *pin = pin_enter(true);
+    int result = rd_clear(engine_of(m));
+    pin_leave(pin);
+    reclaim_poll();
+    return result;
+}
+
+size_t syncmap_len(syncmap *m)
+{
+    if (m == NULL)
+        return 0;
+    struct thread *pin = pin_enter(false);
+    size_t keys = rd_len(engine_of(m));
+    pin_leave(pin);
+    return keys;
+}
+
+/* ---- the rest ---- */
+
+void syncmap_free_value(void *value, void *context)
+{
+    (void)context;
+    free(value);
+}
+
+const char *syncmap_strerror(int error)
+{
+    switch (error) {
+    case 0:
+        return "no";
+    case 1:
+        return "yes";
+    case SYNCMAP_ENOMEM:
+        return "out of memory; nothing was changed";
+    case SYNCMAP_EINVAL:
+        return "invalid argument; nothing was changed";
+    default:
+        return "not a result of syncmap";
+    }
+}
+
+int syncmap_version(void)
+{
+    return SYNCMAP_VERSION;
+}

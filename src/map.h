@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What every map has, whatever its engine: the struct that engines begin with, values, and the memory that both
+ * the engines and the API use.
+ */
+#ifndef SYNCMAP_MAP_H
+#define SYNCMAP_MAP_H
+
+#include "key.h"
+#include "reclaim.h"
+
+/* Never changes after syncmap_new(), but for the last four fields. Engines put it first in their own struct. */
+struct syncmap {
+    struct key_type key;
+    enum syncmap_engine engine;
+    void *context; /* of the value functions */
+    void (*value_free)(void *value, void *context);
+    void (*value_acquire)(void *value, void *context);
+    bool (*value_equal)(const void *stored, const void *expected, void *context);
+    struct memory memory;
+    struct reclaim_class value_class; /* of the slots that carry this map's values */
+    struct reclaim_class map_class;   /* of the map itself */
+    struct reclaim_last last;         /* at syncmap_free() */
+    void *base;                       /* of its memory, and its size */
+    size_t size;
+    struct syncmap *next, **link;     /* api.c's list of all maps, under its mutex */
+};
+
+/* ---- values in tables ----
+ *
+ * A table's value word is NULL where the seed has nil. The user's NULL is stored as the address of value_null; the
+ * engines' other marks are addresses of objects of the library's own, too. So no pointer to an object of a user's
+ * is ever taken for a mark, and an integer cast to a pointer that happens to be one is refused. */
+static char value_null, value_expunged;
+
+static inline bool value_is_reserved(const void *value)
+{
+    return value == &value_null || value == &value_expunged;
+}
+
+static inline void *value_encode(void *value)
+{
+    return value != NULL ? value : &value_null;
+}
+
+static inline void *value_decode(void *word)
+{
+    return word != &value_null ? word : NULL;
+}
+
+/* Runs user code. */
+static inline bool value_is_equal(const struct syncmap *m, const void *stored, const void *expected)
+{
+    if (stored == expected)
+        return true;
+    return m->value_equal && stored && expected && m->value_equal(stored, expected, m->context);
+}
+
+/* Takes the reference of whoever is given the value, while the caller is pinned. Runs user code. */
+static inline void value_hand_out(const struct syncmap *m, void *value)
+{
+    if (m->value_acquire != NULL && value != NULL)
+        m->value_acquire(value, m->context);
+}
+
+/* ---- a search: one operation's key, hashed once ---- */
+
+struct query {
+    syncmap_key key;
+    uint64_t hash;
+    const struct key_type *type;
+    /* For engines that may not run a custom `equal` where they search, as they hold a lock there: the only thing that
+     * has this key, found before without the lock, or NULL. */
+    const void *known;
+    bool by_identity; /* it is to be used */
+};
+
+static inline bool query_init(struct query *q, const struct syncmap *m, syncmap_key key)
+{
+    if (m == NULL || !key_is_valid(&m->key, key))
+        return false;
+    *q = (struct query){.key = key, .hash = key_hash(&m->key, key), .type = &m->key};
+    return true;
+}
+
+/* Whether `holder`, which has the key `stored` with the very hash of the query, is what is looked for. */
+static inline bool query_matches(const struct query *q, const void *holder, syncmap_key stored)
+{
+    if (unlikely(q->by_identity))
+        return holder == q->known;
+    return key_is_equal(q->type, stored, q->key);
+}
+
+#endif

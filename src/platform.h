@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What differs between compilers and systems, and nothing else: every #if on either stands here.
+ */
+#ifndef SYNCMAP_PLATFORM_H
+#define SYNCMAP_PLATFORM_H
+
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#if defined(__linux__)
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#endif
+
+/* ---- compiler ---- */
+
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+#define NOINLINE __attribute__((noinline))
+
+/* initial-exec: one instruction finds the block, from a shared library too (the library asks for -z nodelete, and
+ * its few words fit the surplus that dynamic linkers keep for dlopen). */
+#define THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
+
+/* 64 is the line of x86-64 and of most ARM; where it is more, some lines are shared, and all stays correct. */
+#define CACHE_LINE 64
+
+#define container_of(pointer, type, member) ((type *)((uintptr_t)(pointer) - offsetof(type, member)))
+
+/* ThreadSanitizer knows neither membarrier nor stand-alone fences: under it (or on demand, for other checkers)
+ * membarrier.h states its promise in terms of atomic operations. */
+#if defined(SYNCMAP_CHECKED_FENCES) || defined(__SANITIZE_THREAD__)
+#define CHECKED_FENCES 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CHECKED_FENCES 1
+#endif
+#endif
+#ifndef CHECKED_FENCES
+#define CHECKED_FENCES 0
+#endif
+
+/* Invariants and misuse that abort: only in debug builds, never in a release. */
+#if defined(SYNCMAP_DEBUG) && SYNCMAP_DEBUG
+#define DEBUG_BUILD 1
+#else
+#define DEBUG_BUILD 0
+#endif
+#define debug_assert(condition) \
+    do { \
+        if (DEBUG_BUILD && !(condition)) debug_failed(__FILE__, __LINE__, #condition); \
+    } while (0)
+
+_Noreturn static inline void debug_failed(const char *file, int line, const char *condition)
+{
+    fprintf(stderr, "syncmap (debug build): %s:%d: %s does not hold\n", file, line, condition);
+    abort();
+}
+
+/* ---- operating system ---- */
+
+/* MEMBARRIER_CMD_QUERY, _PRIVATE_EXPEDITED and _REGISTER_PRIVATE_EXPEDITED of <linux/membarrier.h>, which a build
+ * machine need not have. */
+enum { MEMBARRIER_QUERY = 0, MEMBARRIER_EXPEDITED = 1 << 3, MEMBARRIER_REGISTER = 1 << 4 };
+
+#if defined(__linux__) && defined(SYS_membarrier)
+static inline long platform_membarrier(int command)
+{
+    return syscall(SYS_membarrier, command, 0, 0);
+}
+#else
+static inline long platform_membarrier(int command)
+{
+    (void)command;
+    return -1;
+}
+#endif
+
+/* Fills `bytes` with random bytes; false where the system has none to give. */
+static inline bool platform_random(void *bytes, size_t size)
+{
+    return getrandom(bytes, size, GRND_NONBLOCK) == (ssize_t)size;
+}
+
+/* A number that differs from call to call and from process to process: for when there is nothing better. */
+static inline uint64_t platform_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline void platform_sleep(long nanoseconds)
+{
+    struct timespec pause = {0, nanoseconds};
+    nanosleep(&pause, NULL);
+}
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine 1, read/dirty: Go's sync.Map (versions 1.9 to 1.23). The essay is in read_dirty.c.
+ */
+#ifndef SYNCMAP_READ_DIRTY_H
+#define SYNCMAP_READ_DIRTY_H
+
+#include "map.h"
+
+/* Marks: in `read`, in entry.p, in slot.entry. */
+#define AMENDED ((uintptr_t)1)
+#define DELETED NULL
+#define EXPUNGED ((void *)&value_expunged)
+#define TOMBSTONE (&tombstone)
+
+/* What the map has for one key: shared by the tables that have the key. */
+struct entry {
+    _Atomic(void *) p; /* a value, DELETED or EXPUNGED */
+    syncmap_key key;   /* the map's own copy; the contents of a string or bytes follow the struct */
+    union {
+        struct {
+            struct entry *prev, *next;
+        } dead;                      /* while EXPUNGED: its place in read_dirty.expunged */
+        struct reclaim_link retired; /* once it is in no table */
+    } link;
+};
+
+/* The whole hash stands beside the pointer: no entry is visited for a key that cannot match (for integers, none
+ * at all: H1 of hash.h). */
+struct slot {
+    _Atomic uint64_t hash;         /* written before `entry`, never changed after */
+    _Atomic(struct entry *) entry; /* NULL: empty. TOMBSTONE: its key was deleted from dirty */
+};
+
+/* Open addressing, linear probing, a power of two of slots, at most 3/4 of them used. The slots follow the struct. */
+struct table {
+    alignas(CACHE_LINE) size_t mask; /* slots - 1 */
+    _Atomic size_t len;  /* keys: the seed's len(m) */
+    _Atomic size_t used; /* slots that are not empty: keys and tombstones */
+    struct era *era;     /* whose keys it has */
+    void *base;          /* of its memory; NULL: it is an era's empty table */
+    /* Once it is retired: */
+    struct reclaim_link retired;
+    struct entry *expunged; /* entries that go with it */
+    bool owns_entries;      /* those in its slots go with it, too */
+};
+
+static struct entry tombstone;
+
+/* A counter that threads add to without meeting. */
+enum { STRIPES = 8 };
+struct stripe {
+    alignas(CACHE_LINE) _Atomic long keys;
+};
+
+/* The time between two clears: how many keys were stored less deleted, and the empty table that it begins with. */
+struct era {
+    struct stripe stripes[STRIPES];
+    struct table empty;
+    struct slot empty_slot; /* the one slot of `empty` */
+    struct reclaim_link retired;
+    void *base;
+};
+
+enum { VERSIONS = 16 };
+
+struct read_dirty {
+    struct syncmap map;
+    struct reclaim_class table_class, entry_class, era_class;
+    size_t capacity; /* of the options: no dirty is built smaller */
+
+    /* The table that is searched with no lock, and AMENDED. */
+    alignas(CACHE_LINE) _Atomic uintptr_t read;
+
+    /* Guards all below, and every change of `read`. */
+    alignas(CACHE_LINE) pthread_mutex_t mu;
+    _Atomic(struct table *) dirty;
+    size_t misses;
+    struct entry *expunged;       /* all that are EXPUNGED */
+    _Atomic size_t expunged_count;
+    struct era *era;
+    _Atomic unsigned versions[VERSIONS]; /* custom keys only: counts, by hash, the entries that joined or left */
+};
+
+_Static_assert(sizeof(struct slot) == 16, "four slots to a cache line");
+_Static_assert(sizeof(struct table) % CACHE_LINE == 0, "slots start on a cache line");
+_Static_assert(alignof(struct table) > AMENDED, "the low bit of a table's address is free");
+
+static inline struct table *read_table(uintptr_t read)
+{
+    return (struct table *)(read & ~AMENDED);
+}
+
+static inline bool amended(uintptr_t read)
+{
+    return read & AMENDED;
+}
+
+static inline bool value_is_live(const void *p)
+{
+    return p != DELETED && p != EXPUNGED;
+}
+
+static void rd_check(struct read_dirty *m);
+static bool rd_init(struct read_dirty *m, size_t capacity);
+static void rd_destroy(struct read_dirty *m);
+static int rd_load(struct read_dirty *m, struct query *q, void **value);
+static int rd_swap(struct read_dirty *m, struct query *q, void *value, void **previous);
+static int rd_load_or_store(struct read_dirty *m, struct query *q, void *value, void **actual);
+static int rd_load_and_delete(struct read_dirty *m, struct query *q, void **previous);
+static int rd_compare_and_swap(struct read_dirty *m, struct query *q, void *expected, void *desired, void **previous);
+static int rd_compare_and_delete(struct read_dirty *m, struct query *q, void *expected, void **previous);
+static int rd_range(struct read_dirty *m, bool (*visit)(syncmap_key, void *, void *), void *context);
+static int rd_clear(struct read_dirty *m);
+static size_t rd_len(struct read_dirty *m);
+static void rd_fork_prepare(struct read_dirty *m);
+static void rd_fork_resume(struct read_dirty *m);
+
+#endif

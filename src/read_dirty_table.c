@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tables and entries of read/dirty: made, filled, freed, and retired whole. The algorithm, its invariants (I1 to I6) and
+ * pairs (P1 to P5) are in read_dirty.c.
+ */
+#include "read_dirty.h"
+
+/* ---- tables ---- */
+
+static inline struct slot *table_slots(const struct table *t)
+{
+    return (struct slot *)(uintptr_t)(t + 1);
+}
+
+static inline size_t table_limit(const struct table *t)
+{
+    size_t slots = t->mask + 1;
+    return slots - slots / 4;
+}
+
+/* Puts an entry into a table that has room. Nobody else can see the table, or mu is held. */
+static struct slot *table_add(struct table *t, uint64_t hash, struct entry *e, bool shared)
+{
+    struct slot *slots = table_slots(t);
+    size_t i = hash & t->mask;
+    while (ld_relaxed(&slots[i].entry) != NULL) /* relaxed: under mu, or not shared */
+        i = (i + 1) & t->mask;
+    st_relaxed(&slots[i].hash, hash); /* relaxed: P3 publishes it */
+    if (shared)
+        st_seq_cst(&slots[i].entry, e); /* P3 */
+    else
+        st_relaxed(&slots[i].entry, e); /* relaxed: P4 publishes it */
+    st_relaxed(&t->len, ld_relaxed(&t->len) + 1);   /* relaxed: under mu, or not shared */
+    st_relaxed(&t->used, ld_relaxed(&t->used) + 1); /* relaxed: as above */
+    debug_assert(ld_relaxed(&t->used) <= table_limit(t)); /* relaxed: as above */
+    return &slots[i];
+}
+
+static size_t table_size(const struct table *t)
+{
+    return sizeof *t + (t->mask + 1) * sizeof(struct slot);
+}
+
+/* A table with room for `keys`; NULL: memory is out. */
+static struct table *table_new(const struct read_dirty *m, size_t keys)
+{
+    size_t slots = 8;
+    while (slots - slots / 4 < keys) {
+        if (slots > SIZE_MAX / 4 / sizeof(struct slot))
+            return NULL;
+        slots *= 2;
+    }
+    void *base;
+    struct table *t = memory_get_lines(&m->map.memory, sizeof *t + slots * sizeof(struct slot), &base);
+    if (t == NULL)
+        return NULL;
+    t->mask = slots - 1;
+    t->base = base;
+    return t;
+}
+
+static void table_free(const struct read_dirty *m, struct table *t)
+{
+    if (t != NULL && t->base != NULL)
+        memory_put_lines(&m->map.memory, t->base, table_size(t));
+}
+
+/* ---- entries ---- */
+
+static struct entry *entry_new(const struct read_dirty *m, const struct query *q)
+{
+    size_t size = sizeof(struct entry) + key_copy_size(q->type, q->key);
+    struct entry *e = memory_get(&m->map.memory, size);
+    if (e == NULL)
+        return NULL;
+    memset(e, 0, sizeof *e);
+    if (!key_copy(q->type, q->key, e + 1, &e->key)) {
+        memory_put(&m->map.memory, e, size);
+        return NULL;
+    }
+    return e;
+}
+
+/* Frees an entry that nobody can see, with the value that it still has. */
+static void entry_free(const struct read_dirty *m, struct entry *e)
+{
+    void *p = ld_relaxed(&e->p); /* relaxed: a grace period has passed, or it was never shared */
+    if (value_is_live(p) && value_decode(p) != NULL && m->map.value_free != NULL)
+        m->map.value_free(p, m->map.context);
+    size_t size = sizeof *e + key_copy_size(&m->map.key, e->key);
+    key_drop(&m->map.key, e->key);
+    memory_put(&m->map.memory, e, size);
+}
+
+static void entry_release(struct reclaim_link *link, const struct reclaim_class *class)
+{
+    entry_free(container_of(class, struct read_dirty, entry_class), container_of(link, struct entry, link.retired));
+}
+
+/* ---- what is retired whole ---- */
+
+static void table_free_with_entries(const struct read_dirty *m, struct table *t)
+{
+    for (struct entry *next, *e = t->expunged; e != NULL; e = next) {
+        next = e->link.dead.next;
+        entry_free(m, e);
+    }
+    struct slot *slots = table_slots(t);
+    for (size_t i = 0; t->owns_entries && i <= t->mask; i++) {
+        struct entry *e = ld_relaxed(&slots[i].entry); /* relaxed: a grace period has passed */
+        if (e != NULL && e != TOMBSTONE)
+            entry_free(m, e);
+    }
+    table_free(m, t);
+}
+
+static void table_release(struct reclaim_link *link, const struct reclaim_class *class)
+{
+    table_free_with_entries(container_of(class, struct read_dirty, table_class), container_of(link, struct table, retired));
+}
+
+/* An era's empty table is part of the era. */
+static void table_retire(struct read_dirty *m, struct table *t, size_t entries)
+{
+    if (t->base != NULL)
+        reclaim_retire(&t->retired, &m->table_class, table_size(t) + entries * sizeof(struct entry));
+}
+
+static struct era *era_new(const struct read_dirty *m)
+{
+    void *base;
+    struct era *era = memory_get_lines(&m->map.memory, sizeof *era, &base);
+    if (era == NULL)
+        return NULL;
+    era->base = base;
+    era->empty.era = era;
+    return era;
+}
+
+static void era_release(struct reclaim_link *link, const struct reclaim_class *class)
+{
+    struct era *era = container_of(link, struct era, retired);
+    memory_put_lines(&container_of(class, struct read_dirty, era_class)->map.memory, era->base, sizeof *era);
+}
+
+static inline void era_count(struct era *era, long keys)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    add_relaxed(&era->stripes[self ? self->index % STRIPES : 0].keys, keys); /* relaxed: len() promises no order */
+}
+
+/* ---- invariants ---- */
+
+/* Whether a table has an entry, and how many times. */
+static size_t table_count(const struct table *t, uint64_t hash, const struct entry *wanted)
+{
+    const struct slot *slots = table_slots(t);
+    size_t count = 0;
+    for (size_t i = hash & t->mask;; i = (i + 1) & t->mask) {
+        const struct entry *e = ld_relaxed(&slots[i].entry); /* relaxed: under mu */
+        if (e == NULL)
+            return count;
+        count += e == wanted;
+    }
+}
+
+/* Aborts unless I1 to I5 hold. Under mu. Only in debug builds, and on tables small enough. */
+static void rd_check(struct read_dirty *m)
+{
+    uintptr_t word = ld_relaxed(&m->read); /* relaxed: under mu */
+    const struct table *read = read_table(word), *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
+    if (read->mask > 63 || (dirty != NULL && dirty->mask > 63))
+        return;
+    size_t expunged = 0, listed = 0;
+    for (const struct entry *e = m->expunged; e != NULL; e = e->link.dead.next)
+        listed++;
+    debug_assert(amended(word) == (dirty != NULL)); /* I1 */
+    for (size_t i = 0; i <= read->mask; i++) {
+        const struct slot *slot = &table_slots(read)[i];
+        struct entry *e = ld_relaxed(&slot->entry); /* relaxed: under mu */
+        if (e == NULL || e == TOMBSTONE)
+            continue;
+        bool is_expunged = ld_relaxed(&e->p) == EXPUNGED; /* relaxed: under mu */
+        size_t places = dirty != NULL ? table_count(dirty, ld_relaxed(&slot->hash), e) : 0; /* relaxed: under mu */
+        debug_assert(places == (dirty != NULL && !is_expunged)); /* I2, I3 */
+        expunged += is_expunged;
+    }
+    debug_assert(expunged == listed && listed == ld_relaxed(&m->expunged_count)); /* I2; relaxed: under mu */
+    if (dirty == NULL)
+        return;
+    debug_assert(ld_relaxed(&dirty->used) + listed <= table_limit(dirty)); /* I4; relaxed: under mu */
+    size_t len = 0;
+    for (size_t i = 0; i <= dirty->mask; i++) {
+        struct entry *e = ld_relaxed(&table_slots(dirty)[i].entry); /* relaxed: under mu */
+        if (e == NULL || e == TOMBSTONE)
+            continue;
+        debug_assert(ld_relaxed(&e->p) != EXPUNGED); /* I3; relaxed: under mu */
+        len++;
+    }
+    debug_assert(len == ld_relaxed(&dirty->len)); /* relaxed: under mu */
+}
+
+/* ---- life ---- */
+
+/* Gives all entries to the tables, to be freed with them: to dirty, if there is one, and the EXPUNGED ones to read. Under
+ * mu, or alone. */
+static void give_entries_to_tables(struct read_dirty *m, struct table *read, struct table *dirty)
+{
+    (dirty != NULL ? dirty : read)->owns_entries = true;
+    read->expunged = m->expunged;
+    m->expunged = NULL;
+    st_relaxed(&m->expunged_count, 0); /* relaxed: under mu; room_reserve() only guesses by it */
+}
+
+static bool rd_init(struct read_dirty *m, size_t capacity)
+{
+    m->table_class.release = table_release;
+    m->entry_class.release = entry_release;
+    m->era_class.release = era_release;
+    m->capacity = capacity;
+    m->era = era_new(m);
+    if (m->era == NULL)
+        return false;
+    uintptr_t read = (uintptr_t)&m->era->empty;
+    if (capacity != 0) {
+        struct table *dirty = table_new(m, capacity);
+        if (dirty == NULL) {
+            memory_put_lines(&m->map.memory, m->era->base, sizeof *m->era);
+            return false;
+        }
+        dirty->era = m->era;
+        st_relaxed(&m->dirty, dirty); /* relaxed: nobody else has the map yet */
+        read |= AMENDED;
+    }
+    st_relaxed(&m->read, read); /* relaxed: as above */
+    pthread_mutex_init(&m->mu, NULL);
+    return true;
+}
+
+/* Frees all that the map holds, once nobody can see it. */
+static void rd_destroy(struct read_dirty *m)
+{
+    struct table *read = read_table(ld_relaxed(&m->read)), *dirty = ld_relaxed(&m->dirty); /* relaxed: alone */
+    give_entries_to_tables(m, read, dirty);
+    table_free_with_entries(m, read);
+    if (dirty != NULL)
+        table_free_with_entries(m, dirty);
+    memory_put_lines(&m->map.memory, m->era->base, sizeof *m->era);
+    pthread_mutex_destroy(&m->mu);
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Safe reclamation. The essay, with R1 to R4 and the proof, is in reclaim.h.
+ */
+#include "reclaim.h"
+
+/* ---- pins ---- */
+
+/* thread_shared.epoch: the first pin's epoch above SHARED_BITS bits of how many pinned. */
+static void pin_enter_shared(void)
+{
+    const uint64_t count = ((uint64_t)1 << SHARED_BITS) - 1;
+    uint64_t word = ld_relaxed(&thread_shared.epoch), pinned; /* relaxed: the CAS checks it */
+    do {
+        uint64_t epoch = ld_relaxed(&reclaim.epoch); /* relaxed: see Pairs */
+        pinned = (word & count) ? word + 1 : (epoch << SHARED_BITS) | 1;
+    } while (!cas_acq_rel(&thread_shared.epoch, &word, pinned)); /* P1 */
+}
+
+static void pin_leave_shared(void)
+{
+    const uint64_t count = ((uint64_t)1 << SHARED_BITS) - 1;
+    st_release(&own.shared, false); /* P3 of thread.h: a handler that comes now pins for itself */
+    uint64_t word = ld_relaxed(&thread_shared.epoch); /* relaxed: the CAS checks it */
+    while (!cas_acq_rel(&thread_shared.epoch, &word, (word & count) == 1 ? 0 : word - 1)) /* P1 */
+        continue;
+}
+
+static NOINLINE struct thread *pin_enter_slow(bool may_attach)
+{
+    if ((may_attach || !ld_relaxed(&own.tried)) && thread_attach() != NULL) /* relaxed: its own */
+        return pin_enter(false);
+    struct thread *ours = NULL;
+    if (!ld_relaxed(&own.shared)) { /* relaxed: its own */
+        pin_enter_shared();
+        st_release(&own.shared, true); /* P3 of thread.h: after it is true */
+        ours = &thread_shared;
+    }
+    membarrier_light(&thread_shared.cell);
+    return ours;
+}
+
+void syncmap_pin(void)
+{
+    struct thread *ours = pin_enter(false);
+    /* P3 of thread.h: the order matters to handlers (SIGNALS); relaxed: its own */
+    st_release(&own.depth, ld_relaxed(&own.depth) + 1);
+    if (ours != NULL)
+        st_release(&own.pin_owner, ours); /* P3 of thread.h */
+}
+
+void syncmap_unpin(void)
+{
+    unsigned depth = ld_relaxed(&own.depth); /* relaxed: its own */
+    if (depth == 0)
+        return;
+    struct thread *owner = ld_relaxed(&own.pin_owner); /* relaxed: its own */
+    if (depth > 1 || owner == NULL) {
+        st_release(&own.depth, depth - 1); /* P3 of thread.h */
+        return;
+    }
+    st_release(&own.pin_owner, NULL); /* P3 of thread.h: in this order */
+    st_release(&own.depth, 0); /* P3 of thread.h */
+    pin_leave(owner);
+}
+
+/* ---- lists ---- */
+
+struct reclaim_list {
+    struct reclaim_link *head, *tail;
+    size_t bytes;
+};
+
+static void list_append(struct reclaim_list *to, struct reclaim_list *from)
+{
+    if (from->head == NULL)
+        return;
+    if (to->head == NULL)
+        to->head = from->head;
+    else
+        to->tail->next = from->head;
+    to->tail = from->tail;
+    to->bytes += from->bytes;
+    *from = (struct reclaim_list){0};
+}
+
+static void list_add(struct reclaim_list *list, struct reclaim_link *link)
+{
+    struct reclaim_list one = {link, link, 0};
+    link->next = NULL;
+    list_append(list, &one);
+}
+
+/* ---- slots ---- */
+
+static struct reclaim_slot *slot_take(void)
+{
+    struct thread *self = thread_attach();
+    if (self == NULL)
+        return NULL;
+    struct reclaim_slot *slot = self->slots;
+    if (slot == NULL)
+        return malloc(sizeof *slot);
+    self->slots = container_of(slot->link.next, struct reclaim_slot, link);
+    if (slot->link.next == NULL)
+        self->slots = NULL;
+    self->slot_count--;
+    return slot;
+}
+
+static void slot_give_back(struct reclaim_slot *slot)
+{
+    if (slot == NULL)
+        return;
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (self == NULL || self->slot_count >= RECLAIM_SLOTS) {
+        free(slot);
+        return;
+    }
+    slot->link.next = self->slots ? &self->slots->link : NULL;
+    self->slots = slot;
+    self->slot_count++;
+}
+
+/* ---- retire ---- */
+
+static void reclaim_retire(struct reclaim_link *link, const struct reclaim_class *class, size_t bytes)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (unlikely(self == NULL))
+        self = &thread_shared;
+    link->class = class;
+    link->next = ld_relaxed(&self->retired); /* relaxed: the CAS checks it */
+    while (!cas_release(&self->retired, &link->next, link)) /* P2 */
+        continue;
+    add_relaxed(&self->retired_bytes, bytes); /* relaxed: a statistic */
+    /* relaxed: a hint when to collect; a handler in between loses a few pieces */
+    st_relaxed(&self->work, ld_relaxed(&self->work) + 1 + bytes / RECLAIM_PIECE);
+    if (bytes >= RECLAIM_LARGE)
+        st_relaxed(&reclaim.hurry, true); /* relaxed: a hint when to collect */
+}
+
+/* ---- collect ---- */
+
+static struct {
+    pthread_mutex_t mutex;
+    struct reclaim_list limbo[3];
+    uint64_t tag[3];              /* of each */
+    struct reclaim_list untagged; /* taken by a pass whose heavy() failed */
+    struct reclaim_list lasts;    /* of struct reclaim_last, in the order they came */
+    uint64_t batches;             /* how many were given out */
+} collector = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void collector_take_from(struct thread *t)
+{
+    if (ld_relaxed(&t->retired) == NULL) /* relaxed: a hint for the exchange */
+        return;
+    struct reclaim_list taken = {0};
+    size_t bytes = ld_relaxed(&t->retired_bytes); /* relaxed: a statistic; what it lags behind is counted next time */
+    taken.head = xchg_acquire(&t->retired, NULL); /* P2 */
+    taken.tail = taken.head;
+    while (taken.tail->next != NULL)
+        taken.tail = taken.tail->next;
+    taken.bytes = bytes - t->stolen_bytes;
+    t->stolen_bytes = bytes;
+    list_append(&collector.untagged, &taken);
+}
+
+/* Step 5: whether nobody is pinned at an older epoch than `epoch`. */
+static bool collector_may_step(uint64_t epoch)
+{
+    uint64_t shared = ld_acquire(&thread_shared.epoch); /* P1 */
+    if (shared != 0 && shared >> SHARED_BITS != epoch)
+        return false;
+    for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) { /* P2 of thread.h */
+        uint64_t pinned = ld_acquire(&t->epoch); /* P1 */
+        if (pinned != 0 && pinned != epoch)
+            return false;
+    }
+    return true;
+}
+
+/* Whether no thread is still releasing batch `batch` or one before it. */
+static bool collector_batches_done(uint64_t batch)
+{
+    uint64_t freeing = ld_acquire(&thread_shared.freeing); /* P3 */
+    if (freeing != 0 && freeing <= batch)
+        return false;
+    for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) { /* P2 of thread.h */
+        freeing = ld_acquire(&t->freeing); /* P3 */
+        if (freeing != 0 && freeing <= batch)
+            return false;
+    }
+    return true;
+}
+
+/* Moves each last thing on by the stages of the essay; `tag` is this pass's, `epoch` the one after it. What is due
+ * goes to the end of `ready`, whose batch will have the number `batch`. */
+static void collector_move_lasts(uint64_t tag, uint64_t epoch, struct reclaim_list *ready, uint64_t batch)
+{
+    struct reclaim_list waiting = {0};
+    bool gone = false;
+    for (struct reclaim_link *next, *link = collector.lasts.head; link; link = next) {
+        struct reclaim_last *last = container_of(link, struct reclaim_last, link);
+        next = link->next;
+        if (last->stage == LAST_GIVEN) {
+            last->stage = LAST_TAGGED;
+            last->tag = tag;
+        } else if (last->stage == LAST_TAGGED && last->tag + 2 <= epoch) {
+            last->stage = LAST_TAKEN;
+            last->batch = batch;
+        } else if (last->stage == LAST_TAKEN && waiting.head == NULL && collector_batches_done(last->batch)) {
+            list_add(ready, link);
+            gone = true;
+            continue;
+        }
+        if (gone && last->stage == LAST_TAKEN) /* not before the ones that this batch releases */
+            last->batch = batch;
+        list_add(&waiting, link);
+    }
+    collector.lasts = waiting;
+}
+
+/* One pass, under the mutex. What may be released goes to `ready`, and then `self` is marked as releasing it. */
+static void collector_pass(struct thread *self, struct reclaim_list *ready)
+{
+    uint64_t epoch = ld_relaxed(&reclaim.epoch); /* relaxed: only passes change it, under the mutex */
+    collector_take_from(&thread_shared);
+    for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) /* P2 of thread.h */
+        collector_take_from(t);
+    if (!membarrier_heavy())
+        return;
+
+    size_t now = epoch % 3;
+    if (collector.tag[now] != epoch) /* older by 3 or more: free to go */
+        list_append(ready, &collector.limbo[now]);
+    collector.tag[now] = epoch;
+    list_append(&collector.limbo[now], &collector.untagged);
+
+    uint64_t tag = epoch;
+    if (collector_may_step(epoch)) {
+        epoch++;
+        st_release(&reclaim.epoch, epoch); /* P1: no reader needs it; whoever debugs a hang may */
+    }
+    size_t waiting = 0;
+    for (size_t i = 0; i < 3; i++) {
+        if (collector.tag[i] + 2 <= epoch)
+            list_append(ready, &collector.limbo[i]);
+        waiting += collector.limbo[i].bytes;
+    }
+    st_relaxed(&reclaim.hurry, waiting >= RECLAIM_LARGE); /* relaxed: a hint when to collect */
+    collector_move_lasts(tag, epoch, ready, collector.batches + 1);
+    if (ready->head != NULL)
+        st_release(&self->freeing, ++collector.batches); /* P3: under the mutex */
+}
+
+static void collector_release(struct thread *self, struct reclaim_list *ready)
+{
+    if (ready->head == NULL)
+        return;
+    for (struct reclaim_link *next, *link = ready->head; link; link = next) {
+        next = link->next;
+        link->class->release(link, link->class);
+    }
+    st_release(&self->freeing, 0); /* P3 */
+}
+
+/* Whether this thread is inside collector_release(): its callbacks may retire, but not collect. */
+static bool collector_is_releasing(const struct thread *self)
+{
+    return ld_relaxed(&self->freeing) != 0; /* relaxed: its own (thread_shared: see collect) */
+}
+
+/* A pass and its releases. wait: for the mutex. False: there was none to be had, or nothing is left to collect. */
+static bool collect(struct thread *self, bool wait)
+{
+    struct reclaim_list ready = {0};
+    if (wait)
+        pthread_mutex_lock(&collector.mutex);
+    else if (pthread_mutex_trylock(&collector.mutex) != 0)
+        return false;
+    if (collector_is_releasing(self)) { /* thread_shared, and another thread without a record is at it */
+        pthread_mutex_unlock(&collector.mutex);
+        return false;
+    }
+    collector_pass(self, &ready);
+    bool left = collector.untagged.head || collector.lasts.head;
+    for (size_t i = 0; i < 3; i++)
+        left |= collector.limbo[i].head != NULL;
+    pthread_mutex_unlock(&collector.mutex);
+    st_relaxed(&self->work, 0); /* relaxed: a hint when to collect */
+    collector_release(self, &ready);
+    return left;
+}
+
+static NOINLINE void reclaim_poll_slow(struct thread *self)
+{
+    if (!collector_is_releasing(self))
+        collect(self, false);
+}
+
+static inline void reclaim_poll(void)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (self == NULL)
+        return;
+    size_t work = ld_relaxed(&self->work); /* relaxed: its own hint */
+    if (unlikely(ld_relaxed(&reclaim.hurry))) { /* relaxed: a hint when to collect */
+        work += RECLAIM_WORK / 16;
+        st_relaxed(&self->work, work); /* relaxed: its own hint */
+    }
+    if (unlikely(work >= RECLAIM_WORK))
+        reclaim_poll_slow(self);
+}
+
+static void reclaim_retire_last(struct reclaim_last *last, const struct reclaim_class *class)
+{
+    last->link.class = class;
+    last->stage = LAST_GIVEN;
+    pthread_mutex_lock(&collector.mutex);
+    list_add(&collector.lasts, &last->link);
+    pthread_mutex_unlock(&collector.mutex);
+}
+
+static void reclaim_flush(void)
+{
+    struct thread *self = thread_attach();
+    if (self == NULL || collector_is_releasing(self))
+        return;
+    for (int passes = 0; passes < 6; passes++)
+        if (!collect(self, false))
+            return;
+}
+
+static void reclaim_fork_prepare(void)
+{
+    pthread_mutex_lock(&collector.mutex);
+}
+
+static void reclaim_fork_parent(void)
+{
+    pthread_mutex_unlock(&collector.mutex);
+}
+
+/* What another thread was just releasing is lost to the child; all that was retired and not taken is there. */
+static void reclaim_fork_child(void)
+{
+    uint64_t epoch = ld_relaxed(&reclaim.epoch); /* relaxed: nobody else is there */
+    bool pinned = ld_relaxed(&own.shared); /* relaxed: its own */
+    st_release(&thread_shared.epoch, pinned ? ((epoch - 1) << SHARED_BITS) | 1 : 0); /* P1: as if pinned long ago */
+    st_release(&thread_shared.freeing, 0); /* P3 */
+    pthread_mutex_unlock(&collector.mutex);
+}
+
+/* ---- the public part ---- */
+
+static void object_release(struct reclaim_link *link, const struct reclaim_class *class)
+{
+    (void)class;
+    struct reclaim_slot *slot = container_of(link, struct reclaim_slot, link);
+    slot->release(slot->object);
+    slot_give_back(slot);
+}
+
+int syncmap_retire(void *object, void (*release)(void *object))
+{
+    static const struct reclaim_class object_class = {object_release};
+    if (release == NULL)
+        return SYNCMAP_EINVAL;
+    if (object == NULL)
+        return 0;
+    struct reclaim_slot *slot = slot_take();
+    if (slot == NULL)
+        return SYNCMAP_ENOMEM;
+    slot->object = object;
+    slot->release = release;
+    reclaim_retire(&slot->link, &object_class, sizeof *slot);
+    reclaim_poll();
+    return 0;
+}
+
+struct barrier {
+    struct reclaim_last last;
+    _Atomic bool passed;
+};
+
+static void barrier_release(struct reclaim_link *link, const struct reclaim_class *class)
+{
+    (void)class;
+    struct barrier *barrier = container_of(link, struct barrier, last.link);
+    st_release(&barrier->passed, true); /* P4: the last touch; all releases before it happened before */
+}
+
+void syncmap_barrier(void)
+{
+    static const struct reclaim_class barrier_class = {barrier_release};
+    struct thread *self = thread_attach();
+    if (self == NULL)
+        self = &thread_shared;
+    else if (collector_is_releasing(self) || ld_relaxed(&self->epoch) != 0) /* relaxed: its own */
+        return;
+    if (pin_held() || ld_relaxed(&own.shared)) /* relaxed: its own */
+        return;
+    struct barrier barrier = {.passed = false};
+    reclaim_retire_last(&barrier.last, &barrier_class);
+    for (long round = 0;; round++) {
+        collect(self, true);
+        if (ld_acquire(&barrier.passed)) /* P4 */
+            return;
+        if (round > 8) /* a reader is pinned, or another thread is releasing */
+            platform_sleep(round < 100 ? 20000 : 500000);
+    }
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Safe reclamation: memory that readers may still be looking at is freed when none can be any more.
+ * Epoch-based (K. Fraser, Practical lock-freedom, 2004, section 5.2.3), process-wide, with the cost of the
+ * reader's fence moved to the collector by membarrier (as liburcu's memb flavour and folly's rcu do).
+ *
+ *     a thread's record              under `collector`
+ *     epoch: 0 or 17                 limbo[0] tag 15 --> link --> link ...     may be freed when epoch >= 17
+ *     retired --> link --> link      limbo[1] tag 16 --> ...                                            18
+ *          |        (stack)          limbo[2] tag 17 --> ...                                            19
+ *          `---------------------->  (a pass takes every thread's stack)
+ *     reclaim.epoch: 17              lasts: what must be freed after all before it
+ *
+ * READERS. To pin, a thread stores reclaim.epoch into its record and calls light(). To unpin it stores 0. Everything
+ * that it loads from a map between the two stays allocated.
+ *
+ * RETIRERS. What has become unreachable for new readers is pushed on the thread's own stack by one CAS. It
+ * carries its own link, or a slot that was taken before the operation took effect: retiring never needs memory.
+ *
+ * COLLECTORS. A thread that has retired enough tries the mutex and, if nobody else has it, makes one pass:
+ *   1. e = epoch (only passes change it, so it stands still);
+ *   2. takes what every record has retired (exchange);
+ *   3. heavy();
+ *   4. tags what it took with e: limbo[e % 3];
+ *   5. if every pinned record shows e: epoch = e + 1;
+ *   6. whatever is tagged t with t + 2 <= epoch is free to go: taken out, the mutex given up, and released.
+ * Nothing waits: where a reader is in the way, the pass ends at 5 and a later one goes on.
+ *
+ *   R1  What is tagged t was unreachable for new readers before the heavy() of the pass that tagged it.
+ *   R2  A record pinned at e holds off the step from e + 1 to e + 2.
+ *   R3  What is tagged t is released when epoch >= t + 2.
+ *   R4  Each link is on one list only, and every list is taken whole: each is released exactly once.
+ *
+ * Why it is safe. Let X be tagged t in pass A, and let a section S of thread R hold X. By M1 (membarrier.h), light() of
+ * S and heavy() of A are ordered. If heavy() came first, S began after X was unreachable (R1), and does not hold
+ * it. So light() came first, and what R stored before it, its pin at e, is visible from pass A on; since R
+ * read e before that, e <= t. Every pass from A on that looks at the record (step 5) finds S pinned at e, until it reads
+ * a later store of R's, which is a release: then S is over, and all that S did happened before. For X to be released,
+ * some pass B moved epoch from t + 1 to t + 2. B came after A (epoch was still t in A, and passes exclude each other
+ * by the mutex), so if S is not over, B finds a pin e <= t, which is not t + 1, and does not step.
+ *
+ * Pairs:
+ *   P1  pin: record.epoch stored by release before light(), read (acquire) after heavy() in step 5. Both the store of
+ *       0 and of a new pin tell that the section before is over, which is why neither may be relaxed.
+ *   P2  retire: pushed by CAS (release) on record.retired, taken by exchange (acquire) in step 2.
+ *   P3  freeing: record.freeing holds the number of the batch that the thread is releasing, set under the mutex, and 0
+ *       (release) when it is done; read by acquire for `lasts`.
+ *   reclaim.epoch needs no pair: readers may read it relaxed, since by the proof an old number only holds epochs
+ *   off longer, and a number cannot come from a future that light() precedes.
+ *
+ * LAST THINGS. A map's own struct must outlive everything that was retired from it, wherever in the process that
+ * lies or is just being released; and syncmap_barrier() must wait for the same. Both are `lasts`: an object
+ * that is released after everything that was retired before it has been released. It waits for a pass that begins after
+ * it was given (which takes all that was retired before), then for the tag of that pass to be free to go,
+ * then for every batch that had been given out until then to be done (P3). Lasts go in the order they came.
+ *
+ * SIGNALS. An operation's own pin is: if the record shows 0, set it, and clear it after; if not, leave it alone. So a
+ * handler that runs a load at any instruction finds either 0, and puts 0 back, or a pin, and changes nothing.
+ * The public pin adds a count. It sets the record first, then depth, then pin_owner; unpin clears
+ * pin_owner, then depth, then the record. Whatever a handler finds half done in between, its own pin and unpin
+ * bring depth back to what it was, and clear the record only if pin_owner says that this level set it: at depth 1 with
+ * pin_owner set, and then the handler's own pin made it 2. Pushing to `retired` is one CAS, so a
+ * load that promotes (read_dirty.c) may retire in a handler; collecting is left to writers, as it calls free.
+ *
+ * MEMORY. Garbage is counted in bytes and in pieces: a thread tries a pass after RECLAIM_WORK pieces, each
+ * RECLAIM_PIECE bytes counting as one more; and when something large was retired by whatever thread, all
+ * writers try sooner.
+ *
+ * THREADS WITHOUT A RECORD (T3 of thread.h) share one: thread_shared.epoch holds the epoch of whoever pinned it first
+ * and, in its low SHARED_BITS bits, how many have. Joining an older pin is safe (e is only smaller).
+ *
+ * Progress: pin and unpin wait-free (lock-free without a record); retire lock-free; a pass never waits;
+ * syncmap_barrier() and giving a last thing block. If heavy() fails, a pass keeps what it took and frees nothing.
+ */
+#ifndef SYNCMAP_RECLAIM_H
+#define SYNCMAP_RECLAIM_H
+
+#include "../include/syncmap.h"
+#include "memory.h"
+#include "thread.h"
+
+/* Test builds set 1: a pass after every retirement. */
+#ifndef SYNCMAP_RECLAIM_WORK
+#define SYNCMAP_RECLAIM_WORK 256
+#endif
+enum {
+    RECLAIM_WORK = SYNCMAP_RECLAIM_WORK,
+    RECLAIM_PIECE = 1024,       /* bytes that count as a piece */
+    RECLAIM_LARGE = 64 * 1024,  /* bytes that make every writer hurry */
+    RECLAIM_SLOTS = 2 * RECLAIM_WORK + 8, /* spare slots that a thread keeps */
+    SHARED_BITS = 20
+};
+
+/* How one kind of retired object is released. The link tells the object (container_of), the class its context. */
+struct reclaim_class {
+    void (*release)(struct reclaim_link *link, const struct reclaim_class *class);
+};
+
+/* What a retired object carries. Free for other use until it is retired. */
+struct reclaim_link {
+    struct reclaim_link *next;
+    const struct reclaim_class *class;
+};
+
+/* The link of an object that has none of its own. */
+struct reclaim_slot {
+    struct reclaim_link link;
+    void *object;
+    void (*release)(void *object);
+};
+
+/* The link of an object that goes after all that was retired before it. */
+struct reclaim_last {
+    struct reclaim_link link;
+    enum { LAST_GIVEN, LAST_TAGGED, LAST_TAKEN } stage;
+    uint64_t tag;   /* LAST_TAGGED: of the pass that took all that was retired before */
+    uint64_t batch; /* LAST_TAKEN: all batches up to this one must be done */
+};
+
+/* On a line of its own: every pin reads it, only a step writes it. */
+static struct {
+    alignas(CACHE_LINE) _Atomic uint64_t epoch;
+    alignas(CACHE_LINE) _Atomic bool hurry; /* something large awaits its epoch */
+} reclaim = {.epoch = 1};
+
+static struct thread *pin_enter_slow(bool may_attach);
+static void pin_leave_shared(void);
+
+/* Pins for one operation. The result goes to pin_leave(). may_attach: the operation may allocate. */
+static inline struct thread *pin_enter(bool may_attach)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (unlikely(self == NULL))
+        return pin_enter_slow(may_attach);
+    struct thread *ours = NULL;
+    if (ld_relaxed(&self->epoch) == 0) { /* relaxed: its own, or its handler's, which puts 0 back */
+        /* P1; relaxed: see Pairs */
+        st_release(&self->epoch, ld_relaxed(&reclaim.epoch));
+        ours = self;
+    }
+    membarrier_light(&self->cell);
+    return ours;
+}
+
+static inline void pin_leave(struct thread *ours)
+{
+    if (ours == NULL)
+        return;
+    if (unlikely(ours == &thread_shared))
+        pin_leave_shared();
+    else
+        st_release(&ours->epoch, 0); /* P1 */
+}
+
+/* Whether the thread is between syncmap_pin() and syncmap_unpin(). */
+static inline bool pin_held(void)
+{
+    return ld_relaxed(&own.depth) != 0; /* relaxed: its own */
+}
+
+/* A slot, taken before the first visible step of an operation that may retire an object; NULL: ENOMEM. Not for
+ * signal handlers. Given back if it was not needed. */
+static struct reclaim_slot *slot_take(void);
+static void slot_give_back(struct reclaim_slot *slot);
+
+/* Retires what carries `link`: `class` will release it. `bytes`: what that will free, about. Async-signal-safe. */
+static void reclaim_retire(struct reclaim_link *link, const struct reclaim_class *class, size_t bytes);
+
+/* Tries a pass if this thread has retired enough. With no lock held: it runs user code. */
+static inline void reclaim_poll(void);
+
+/* Retires an object that is to go last. Takes the collector's mutex. */
+static void reclaim_retire_last(struct reclaim_last *last, const struct reclaim_class *class);
+
+/* Makes some passes, as far as they get without waiting. */
+static void reclaim_flush(void);
+
+/* Round a fork, as in thread.h, inside its calls. */
+static void reclaim_fork_prepare(void);
+static void reclaim_fork_parent(void);
+static void reclaim_fork_child(void);
+
+#endif

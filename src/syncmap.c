@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The library, as the one unit that the build compiles: all is static but the functions of syncmap.h. From the bottom up.
+ */
+#include "membarrier.c"
+#include "thread.c"
+#include "reclaim.c"
+#include "key.c"
+#include "read_dirty_table.c"
+#include "read_dirty.c"
+#include "api.c"

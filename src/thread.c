@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Threads' records. The essay is in thread.h.
+ */
+#include "thread.h"
+
+static pthread_mutex_t thread_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_key_t thread_key;   /* its destructor tells of a thread's end */
+static _Atomic bool thread_ready;  /* the key is there */
+static _Atomic unsigned thread_count;
+
+/* The end of a thread. If a later destructor of the same thread uses the library, it attaches anew. */
+static void thread_detach(void *argument)
+{
+    struct thread *record = argument;
+    st_release(&own.record, NULL); /* P3: first of all, so that a signal handler lets the record alone */
+    st_release(&own.pin_owner, NULL); /* P3 */
+    st_release(&own.depth, 0); /* P3 */
+    st_release(&record->epoch, 0); /* P1 of reclaim.h: unpinned */
+    st_release(&record->in_use, false); /* P1 */
+}
+
+static bool thread_process_init(void)
+{
+    if (likely(ld_acquire(&thread_ready))) /* P4: thread_key */
+        return true;
+    pthread_mutex_lock(&thread_mutex);
+    bool ready = ld_relaxed(&thread_ready); /* relaxed: the mutex orders it */
+    if (!ready) {
+        membarrier_init();
+        if (ld_relaxed(&thread_shared.in_use) == false) { /* relaxed: only ever touched here, under the mutex */
+            membarrier_join(&thread_shared.cell);
+            st_relaxed(&thread_shared.in_use, true); /* relaxed: as above */
+        }
+        ready = pthread_key_create(&thread_key, thread_detach) == 0;
+        st_release(&thread_ready, ready); /* P4 */
+    }
+    pthread_mutex_unlock(&thread_mutex);
+    return ready;
+}
+
+static void thread_fork_prepare(void)
+{
+    pthread_mutex_lock(&thread_mutex);
+}
+
+static void thread_fork_parent(void)
+{
+    pthread_mutex_unlock(&thread_mutex);
+}
+
+/* In the child this thread is the only one: the others' records are free, and what they had pinned is not. */
+static void thread_fork_child(void)
+{
+    pthread_mutex_unlock(&thread_mutex);
+    membarrier_init();
+    struct thread *mine = ld_relaxed(&own.record); /* relaxed: its own */
+    for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) { /* P2 */
+        if (t == mine)
+            continue;
+        st_release(&t->epoch, 0); /* P1 of reclaim.h */
+        st_release(&t->freeing, 0); /* P3 of reclaim.h */
+        st_release(&t->in_use, false); /* P1 */
+    }
+}
+
+/* A record whose thread is gone. */
+static struct thread *thread_reuse(void)
+{
+    for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) { /* P2 */
+        bool free = false;
+        if (!ld_relaxed(&t->in_use) && cas_acq_rel(&t->in_use, &free, true)) /* P1; relaxed: a hint for the CAS */
+            return t;
+    }
+    return NULL;
+}
+
+static struct thread *thread_create(void)
+{
+    void *memory = NULL;
+    if (posix_memalign(&memory, alignof(struct thread), sizeof(struct thread)) != 0)
+        return NULL;
+    struct thread *t = memory;
+    memset(t, 0, sizeof *t);
+    st_relaxed(&t->in_use, true); /* relaxed: P2 publishes it */
+    t->index = add_relaxed(&thread_count, 1); /* relaxed: only the number counts */
+    membarrier_join(&t->cell);
+    t->next = ld_relaxed(&thread_records); /* relaxed: the CAS checks it */
+    while (!cas_release(&thread_records, &t->next, t)) /* P2 */
+        continue;
+    return t;
+}
+
+static NOINLINE struct thread *thread_attach_slow(void)
+{
+    st_release(&own.tried, true); /* P3 */
+    if (!thread_process_init())
+        return NULL;
+    struct thread *record = thread_reuse();
+    if (record == NULL)
+        record = thread_create();
+    if (record == NULL)
+        return NULL;
+    if (pthread_setspecific(thread_key, record) != 0) { /* without it nobody would learn of this thread's end */
+        st_release(&record->in_use, false); /* P1 */
+        return NULL;
+    }
+    st_release(&own.record, record); /* P3 */
+    return record;
+}
+
+static struct thread *thread_attach(void)
+{
+    struct thread *record = ld_relaxed(&own.record); /* relaxed: its own */
+    return likely(record != NULL) ? record : thread_attach_slow();
+}

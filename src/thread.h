@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A record for each thread that uses the library: attached at first use, detached at exit, right after fork.
+ *
+ *     thread_records --> [record] --> [record] --> ...         linked once, never unlinked, reused
+ *                            ^
+ *     each thread: own.record, own.depth, own.pin_owner, own.locking   (initial-exec TLS)
+ *
+ *   T1  A record on the list is never freed. `in_use` says whether a living thread has it; only a CAS
+ *       from false to true takes it, only its thread's exit (or a fork) gives it back.
+ *   T2  What other threads read of a record is atomic; the rest belongs to the thread that has it.
+ *   T3  A thread that can have no record (memory is out, or the system has no more thread-specific keys) works
+ *       on thread_shared, which many may pin at once. It can pin, load and retire what carries its own
+ *       link; it has nothing reserved, so what needs a slot fails with ENOMEM. Each operation that may allocate tries
+ *       again to attach; load does so at the thread's first use only, since a signal handler may run it.
+ *
+ * Pairs:
+ *   P1  `in_use` false by release at detach, taken by CAS (acquire): the next owner sees all that the last one left.
+ *   P2  a record is pushed on the list by CAS (release); who walks the list (acquire) sees it initialised.
+ *   P3  the fields of `own` are read by the thread itself and by its signal handlers, which may interrupt it anywhere
+ *       to pin, load and unpin. Release stores keep them in program order for a handler; no other thread looks.
+ *       (The order of the writes itself is argued in reclaim.h.)
+ *   P4  thread_ready by release after the key was made; who sees it (acquire) sees the key.
+ *
+ * Progress: attaching takes a mutex until the process is set up, then is lock-free but for malloc.
+ */
+#ifndef SYNCMAP_THREAD_H
+#define SYNCMAP_THREAD_H
+
+#include <pthread.h>
+#include <string.h>
+
+#include "membarrier.h"
+
+struct reclaim_link; /* of reclaim.h: what is retired */
+struct reclaim_slot;
+
+struct thread {
+    /* Read by collectors, written by the thread alone (T2). */
+    alignas(CACHE_LINE) _Atomic uint64_t epoch; /* in which it is pinned; 0: it is not. thread_shared: see reclaim.h */
+    struct membarrier_cell cell;
+    _Atomic(struct reclaim_link *) retired; /* what it retired since the last collection: collectors take it all */
+    _Atomic size_t retired_bytes;           /* ever */
+    _Atomic uint64_t freeing;               /* the number of the batch that it is releasing; 0: none */
+    _Atomic size_t work;                    /* of reclaim.c: how much it retired since it last tried to collect */
+
+    /* The thread's own. */
+    alignas(CACHE_LINE) struct reclaim_slot *slots; /* spare ones */
+    size_t slot_count;
+
+    /* Collectors' own, under their mutex. */
+    size_t stolen_bytes; /* the part of retired_bytes that they have taken */
+
+    /* The list's. */
+    unsigned index; /* 0, 1, 2 ... in order of creation: picks a stripe of a counter */
+    struct thread *next;
+    _Atomic bool in_use;
+};
+
+/* What a thread knows of itself. */
+struct thread_own {
+    _Atomic(struct thread *) record;    /* NULL: none yet, or none any more */
+    _Atomic(struct thread *) pin_owner; /* the record that the outermost syncmap_pin() set; NULL: it found one set */
+    _Atomic unsigned depth;             /* of syncmap_pin() */
+    _Atomic bool shared;                /* it has pinned thread_shared */
+    _Atomic bool tried;                 /* it has tried to attach: load will not try again */
+    _Atomic bool locking;               /* it holds a map's mutex, or is about to, or has just given it back */
+};
+
+static THREAD_LOCAL struct thread_own own;
+static struct thread thread_shared;
+static _Atomic(struct thread *) thread_records;
+
+/* What the whole process needs: membarrier's form and a thread-specific key. False: no key is to be had now; may be
+ * called again. */
+static bool thread_process_init(void);
+
+/* Round a fork: prepare and parent in the parent, prepare and child in the child. */
+static void thread_fork_prepare(void);
+static void thread_fork_parent(void);
+static void thread_fork_child(void);
+
+/* The calling thread's record, attached now if need be; NULL: none to be had (T3). */
+static struct thread *thread_attach(void);
+
+#endif
