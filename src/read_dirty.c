@@ -190,22 +190,23 @@ static inline int entry_load(struct entry *e, void **value)
     return 1;
 }
 
-/* *era: to count in what is done to the entry; a handler, which only loads, gets none. */
-static NOINLINE struct entry *load_slow(struct read_dirty *m, struct query *q, struct era **era)
+/* *era: to count in what is done to the entry; a handler, which only loads, gets none. (The slow functions take the query by
+ * value, so that the fast ones can keep theirs in registers.) */
+static NOINLINE struct entry *load_slow(struct read_dirty *m, struct query q, struct era **era)
 {
     if (ld_relaxed(&own.locking)) /* relaxed: its own: this is a handler that interrupted a lock() */
-        return find_unlocked(m, q);
-    lock(m, q);
+        return find_unlocked(m, &q);
+    lock(m, &q);
     /* Do not report a spurious miss if dirty was promoted while we waited for mu. */
     uintptr_t read = ld_relaxed(&m->read); /* relaxed: under mu */
-    struct entry *e = find(read_table(read), q, true);
+    struct entry *e = find(read_table(read), &q, true);
     if (e == NULL && amended(read)) {
-        e = find(ld_relaxed(&m->dirty), q, false); /* relaxed: under mu */
+        e = find(ld_relaxed(&m->dirty), &q, false); /* relaxed: under mu */
         /* Whether the key is there or not, it takes the slow path until dirty is promoted. */
         miss(m);
     }
     *era = m->era;
-    unlock(m, q);
+    unlock(m, &q);
     return e;
 }
 
@@ -215,7 +216,7 @@ static int rd_load(struct read_dirty *m, struct query *q, void **value)
     struct entry *e = find(read_table(read), q, true);
     struct era *era;
     if (e == NULL && amended(read))
-        e = load_slow(m, q, &era);
+        e = load_slow(m, *q, &era);
     return e != NULL ? entry_load(e, value) : 0;
 }
 
@@ -402,27 +403,27 @@ static int swapped(struct era *era, void *old, void **previous)
     return 1;
 }
 
-static NOINLINE int swap_slow(struct read_dirty *m, struct query *q, void *value, void **previous)
+static NOINLINE int swap_slow(struct read_dirty *m, struct query q, void *value, void **previous)
 {
     struct room room = {0};
     void *old = DELETED;
     int result = 0;
     for (bool done = false; !done;) {
-        if (!room_reserve(m, q, &room)) {
+        if (!room_reserve(m, &q, &room)) {
             room_release(m, &room);
             return SYNCMAP_ENOMEM;
         }
         bool in_dirty;
-        lock(m, q);
-        struct entry *e = find_to_write(m, q, &in_dirty);
+        lock(m, &q);
+        struct entry *e = find_to_write(m, &q, &in_dirty);
         if (e != NULL) {
             done = entry_try_swap(e, value, &old); /* under mu nothing is expunged: always true */
             result = swapped(m->era, old, previous);
         } else if (room.entry != NULL && room_has_table(m, &room)) {
-            add_new(m, q, &room, value);
+            add_new(m, &q, &room, value);
             done = true;
         }
-        unlock(m, q);
+        unlock(m, &q);
     }
     room_release(m, &room);
     return result;
@@ -436,7 +437,7 @@ static int rd_swap(struct read_dirty *m, struct query *q, void *value, void **pr
     void *old;
     if (e != NULL && entry_try_swap(e, value, &old))
         return swapped(read_table(read)->era, old, previous);
-    return swap_slow(m, q, value, previous);
+    return swap_slow(m, *q, value, previous);
 }
 
 /* ---- load_or_store ---- */
@@ -460,28 +461,28 @@ static int entry_try_load_or_store(struct entry *e, struct era *era, void *value
     }
 }
 
-static NOINLINE int load_or_store_slow(struct read_dirty *m, struct query *q, void *value, void **actual)
+static NOINLINE int load_or_store_slow(struct read_dirty *m, struct query q, void *value, void **actual)
 {
     struct room room = {0};
     int result = -1;
     while (result < 0) {
-        if (!room_reserve(m, q, &room)) {
+        if (!room_reserve(m, &q, &room)) {
             room_release(m, &room);
             return SYNCMAP_ENOMEM;
         }
         bool in_dirty;
-        lock(m, q);
-        struct entry *e = find_to_write(m, q, &in_dirty);
+        lock(m, &q);
+        struct entry *e = find_to_write(m, &q, &in_dirty);
         if (e != NULL) {
             result = entry_try_load_or_store(e, m->era, value, actual); /* under mu nothing is expunged: never < 0 */
             if (in_dirty)
                 miss(m);
         } else if (room.entry != NULL && room_has_table(m, &room)) {
-            add_new(m, q, &room, value);
+            add_new(m, &q, &room, value);
             *actual = value;
             result = 0;
         }
-        unlock(m, q);
+        unlock(m, &q);
     }
     room_release(m, &room);
     return result;
@@ -497,7 +498,7 @@ static int rd_load_or_store(struct read_dirty *m, struct query *q, void *value, 
         if (result >= 0)
             return result;
     }
-    return load_or_store_slow(m, q, value, actual);
+    return load_or_store_slow(m, *q, value, actual);
 }
 
 /* ---- load_and_delete, and the operations that came after the seed ---- */
@@ -531,26 +532,32 @@ static struct entry *dirty_remove(struct read_dirty *m, const struct query *q)
     return e;
 }
 
+/* *removed: it was in dirty alone, and is in no table now. */
+static NOINLINE struct entry *delete_slow(struct read_dirty *m, struct query q, struct era **era, struct entry **removed)
+{
+    lock(m, &q);
+    uintptr_t read = ld_relaxed(&m->read); /* relaxed: under mu */
+    struct entry *e = find(read_table(read), &q, true);
+    if (e == NULL && amended(read)) {
+        e = *removed = dirty_remove(m, &q);
+        miss(m);
+    }
+    *era = m->era;
+    unlock(m, &q);
+    return e;
+}
+
 static int rd_load_and_delete(struct read_dirty *m, struct query *q, void **previous)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
     struct entry *e = find(read_table(read), q, true), *removed = NULL;
     struct era *era = read_table(read)->era;
-    if (e == NULL && amended(read)) {
-        lock(m, q);
-        read = ld_relaxed(&m->read); /* relaxed: under mu */
-        e = find(read_table(read), q, true);
-        if (e == NULL && amended(read)) {
-            e = removed = dirty_remove(m, q);
-            miss(m);
-        }
-        era = m->era;
-        unlock(m, q);
-    }
+    if (e == NULL && amended(read))
+        e = delete_slow(m, *q, &era, &removed);
     if (e == NULL)
         return 0;
     int result = entry_delete(e, era, previous);
-    if (removed != NULL) /* it was in dirty alone, and is in no table now: ours to retire, once it is empty */
+    if (removed != NULL) /* ours to retire, once it is empty */
         reclaim_retire(&removed->link.retired, &m->entry_class, sizeof *removed + key_copy_size(q->type, q->key));
     return result;
 }
@@ -561,7 +568,7 @@ static struct entry *find_to_compare(struct read_dirty *m, struct query *q, stru
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
     struct entry *e = find(read_table(read), q, true);
     *era = read_table(read)->era;
-    return e == NULL && amended(read) ? load_slow(m, q, era) : e;
+    return e == NULL && amended(read) ? load_slow(m, *q, era) : e;
 }
 
 /* Changes p from a value that equals `expected` to `word`; 1: *previous was the value. Runs user code: after mu was given
