@@ -52,7 +52,8 @@
  *     reference of its own and needs no pin. What swap and load_and_delete write to *previous is such a
  *     reference too, and the caller may give it up at once; the map's own goes through value_free.
  * A library built with SYNCMAP_DEBUG aborts when an owning map without value_acquire hands a value to a
- * thread that is not pinned. range pins by itself for as long as it runs.
+ * thread that is not pinned; a load whose `value` is NULL hands out nothing. range pins by itself for as long as it
+ * runs. Callbacks leave pins as they found them.
  *
  * THREADS need no registration: a thread attaches itself at its first call and is detached when it
  * exits. There is no background thread. Every function may be called by any thread at any time, but for
@@ -294,14 +295,13 @@ SYNCMAP_API int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *ex
  * 1 went through to the end, 0 the visit stopped it. No key is visited twice. A key that is present for the whole
  * call is visited; one that is stored or deleted meanwhile may or may not be. The value is one that the
  * key had at some moment during the call. The visit may call anything, also on the same map, nested
- * range included. `key` and `value` stay valid until range returns, as range pins: a visit that takes
- * long delays the reclamation of the whole process. With value_acquire the visit owns a reference to each value that it
+ * range included. `key` and `value` stay valid until range returns (or the pin
+ * ends that it was called under), as range pins: a visit that takes long delays the reclamation of the whole process. With value_acquire the visit owns a reference to each value that it
  * is given. Blocks at its start if keys are outside `read`; O(slots of the table). */
 SYNCMAP_API int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context),
                               void *context);
 
-/* Deletes all keys, at one instant. 1 the map had held keys, 0 it was empty and untouched since it was made or
- * last cleared. SYNCMAP_ENOMEM possible. Blocks. */
+/* Deletes all keys, at one instant. 0 done. SYNCMAP_ENOMEM possible. Blocks. */
 SYNCMAP_API int syncmap_clear(syncmap *m);
 
 /* The number of keys. Exact while nobody writes; beside writers, off by what they are in the middle of.

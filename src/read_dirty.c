@@ -654,7 +654,7 @@ static int rd_clear(struct read_dirty *m)
     reclaim_retire(&m->era->retired, &m->era_class, sizeof *m->era);
     m->era = fresh;
     unlock(m, NULL);
-    return 1;
+    return 0;
 }
 
 static size_t rd_len(struct read_dirty *m)

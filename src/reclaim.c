@@ -332,6 +332,34 @@ static void reclaim_flush(void)
             return;
 }
 
+/* A last thing on the stack of a thread that waits for it. */
+struct barrier {
+    struct reclaim_last last;
+    const struct thread_own *waiting; /* whose stack it is */
+    _Atomic bool passed;
+};
+
+static void barrier_release(struct reclaim_link *link, const struct reclaim_class *class)
+{
+    (void)class;
+    struct barrier *barrier = container_of(link, struct barrier, last.link);
+    st_release(&barrier->passed, true); /* P4: the last touch; all releases before it happened before */
+}
+
+static const struct reclaim_class barrier_class = {barrier_release};
+
+/* In the child of a fork: the barriers of threads that are not there, on stacks that may be reused, are nobody's. */
+static void collector_forget_barriers(void)
+{
+    struct reclaim_list kept = {0};
+    for (struct reclaim_link *next, *link = collector.lasts.head; link; link = next) {
+        next = link->next;
+        if (link->class != &barrier_class || container_of(link, struct barrier, last.link)->waiting == &own)
+            list_add(&kept, link);
+    }
+    collector.lasts = kept;
+}
+
 static void reclaim_fork_prepare(void)
 {
     pthread_mutex_lock(&collector.mutex);
@@ -349,6 +377,7 @@ static void reclaim_fork_child(void)
     bool pinned = ld_relaxed(&own.shared); /* relaxed: its own */
     st_release(&thread_shared.epoch, pinned ? ((epoch - 1) << SHARED_BITS) | 1 : 0); /* P1: as if pinned long ago */
     st_release(&thread_shared.freeing, 0); /* P3 */
+    collector_forget_barriers();
     pthread_mutex_unlock(&collector.mutex);
 }
 
@@ -379,21 +408,8 @@ int syncmap_retire(void *object, void (*release)(void *object))
     return 0;
 }
 
-struct barrier {
-    struct reclaim_last last;
-    _Atomic bool passed;
-};
-
-static void barrier_release(struct reclaim_link *link, const struct reclaim_class *class)
-{
-    (void)class;
-    struct barrier *barrier = container_of(link, struct barrier, last.link);
-    st_release(&barrier->passed, true); /* P4: the last touch; all releases before it happened before */
-}
-
 void syncmap_barrier(void)
 {
-    static const struct reclaim_class barrier_class = {barrier_release};
     struct thread *self = thread_attach();
     if (self == NULL)
         self = &thread_shared;
@@ -401,7 +417,7 @@ void syncmap_barrier(void)
         return;
     if (pin_held() || ld_relaxed(&own.shared)) /* relaxed: its own */
         return;
-    struct barrier barrier = {.passed = false};
+    struct barrier barrier = {.waiting = &own};
     reclaim_retire_last(&barrier.last, &barrier_class);
     for (long round = 0;; round++) {
         collect(self, true);

@@ -45,6 +45,7 @@
  *   P2  retire: pushed by CAS (release) on record.retired, taken by exchange (acquire) in step 2.
  *   P3  freeing: record.freeing holds the number of the batch that the thread is releasing, set under the mutex, and 0
  *       (release) when it is done; read by acquire for `lasts`.
+ *   P4  barrier: `passed` stored by release when all before it was released, read by acquire by who waits.
  *   reclaim.epoch needs no pair: readers may read it relaxed, since by the proof an old number only holds epochs
  *   off longer, and a number cannot come from a future that light() precedes.
  *
