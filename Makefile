@@ -15,6 +15,7 @@ DIR ?= /usr/include
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 export CTEST_OUTPUT_ON_FAILURE = 1
+MAKEFLAGS += --no-print-directory
 CONFIGURE = cmake -S . $(if $(filter default,$(origin CC)),,-DCMAKE_C_COMPILER='$(CC)')
 
 .PHONY: all run check check-asan check-tsan check-ubsan bench install clean deps-build deps-check deps-bench

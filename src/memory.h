@@ -29,20 +29,25 @@ static inline void memory_put(const struct memory *memory, void *object, size_t 
 }
 
 /* `size` zero bytes that start on a cache line. *base is what memory_put_lines() wants back. From malloc, a large
- * block costs nothing until it is touched. */
+ * block costs nothing until it is touched, and gets huge pages where the system has some to give. */
 static inline void *memory_get_lines(const struct memory *memory, size_t size, void **base)
 {
-    if (size > SIZE_MAX - CACHE_LINE)
+    size_t border = memory->alloc == NULL && size >= HUGE_PAGE ? HUGE_PAGE : CACHE_LINE;
+    if (size > SIZE_MAX - border)
         return NULL;
-    char *raw = memory->alloc ? memory->alloc(size + CACHE_LINE, memory->context) : calloc(1, size + CACHE_LINE);
+    char *raw = memory->alloc ? memory->alloc(size + border, memory->context) : calloc(1, size + border);
     if (raw == NULL)
         return NULL;
-    if (memory->alloc)
-        memset(raw, 0, size + CACHE_LINE);
     *base = raw;
-    return raw + (CACHE_LINE - (uintptr_t)raw % CACHE_LINE);
+    raw += border - (uintptr_t)raw % border;
+    if (memory->alloc)
+        memset(raw, 0, size);
+    else if (border == HUGE_PAGE)
+        platform_huge_pages(raw, size);
+    return raw;
 }
 
+/* (malloc's free() needs no size, so it does not matter which border there was.) */
 static inline void memory_put_lines(const struct memory *memory, void *base, size_t size)
 {
     memory_put(memory, base, size + CACHE_LINE);

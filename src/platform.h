@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #if defined(__linux__)
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -31,6 +32,8 @@
 
 /* 64 is the line of x86-64 and of most ARM; where it is more, some lines are shared, and all stays correct. */
 #define CACHE_LINE 64
+/* Where huge pages are of another size, the advice below is of no use, and does no harm. */
+#define HUGE_PAGE ((size_t)2 << 20)
 
 #define container_of(pointer, type, member) ((type *)((uintptr_t)(pointer) - offsetof(type, member)))
 
@@ -87,6 +90,12 @@ static inline long platform_membarrier(int command)
 static inline bool platform_random(void *bytes, size_t size)
 {
     return getrandom(bytes, size, GRND_NONBLOCK) == (ssize_t)size;
+}
+
+/* Asks for huge pages: a table is read at random, and misses the TLB less. An advice; failing is fine. */
+static inline void platform_huge_pages(void *start, size_t size)
+{
+    (void)madvise(start, size - size % HUGE_PAGE, MADV_HUGEPAGE);
 }
 
 /* A number that differs from call to call and from process to process: for when there is nothing better. */
