@@ -13,8 +13,8 @@
  * ERRORS. SYNCMAP_EINVAL: the map is NULL, the key is not of the map's kind, a string is NULL, bytes are
  * NULL with a length above 0, a needed callback is NULL, or a value is one of the two addresses inside the
  * library that are its own marks (no object of a caller can have one). SYNCMAP_ENOMEM: memory is out. Only
- * operations that say so can return it; load, range, len, pin and unpin need no memory, even on the first
- * use of the library by a thread. syncmap_strerror() names an error.
+ * operations that say so can return it; load, range, len, pin and unpin need no memory, even on a thread's first use of
+ * the library (they try to get some for the thread, and go on without). syncmap_strerror() names an error.
  *
  * ORDER. Each operation on one key, and clear, is linearizable: it takes effect at one instant between its
  * call and its return, and all threads agree on the order of these instants, across keys too. Of two
@@ -59,18 +59,19 @@
  * exits. There is no background thread. Every function may be called by any thread at any time, but for
  * syncmap_free() (see there).
  *
- * SIGNALS. syncmap_pin(), syncmap_load() and syncmap_unpin() are async-signal-safe on a thread that has
- * called any function of this library before: they then take no lock that the interrupted code may hold and
- * never allocate or free. For a SYNCMAP_CUSTOM map this holds as far as its hash and equal are
- * async-signal-safe, with `value_acquire` as far as that is. No other function is.
- *   One caveat, for engine SYNCMAP_ENGINE_READ_DIRTY: a load of a key that is not in `read` takes a
- * pthread mutex, unless this thread was interrupted inside the library; POSIX does not list
- * pthread_mutex_lock(), though on a normal mutex that the thread does not hold it is safe in glibc and musl.
+ * SIGNALS. syncmap_pin(), syncmap_load() and syncmap_unpin() are async-signal-safe on a thread that has made a map,
+ * pinned, or completed an operation before: they never wait, allocate or free. For a SYNCMAP_CUSTOM map this holds
+ * as far as its hash and equal are async-signal-safe, with `value_acquire` as far as that is. No other function
+ * is. (A load of a key that is not in `read` calls pthread_mutex_trylock(), which POSIX does not list; in glibc and
+ * musl it is one atomic instruction on the mutex.)
  *
- * FORK. The child of fork() may go on to use every map. What other threads were in the middle of at that
- * moment is either wholly there or not at all in the child; memory that such a thread had in hand (one
- * operation's worth, or the garbage that it was just freeing) is lost to the child. fork() itself must not
- * be called from a signal handler.
+ * FORK. The child of fork() may go on to use every map. What another thread was in the middle of at that
+ * moment has either happened in the child or not; memory that it had in hand (one operation's worth, or the
+ * garbage that it was just freeing) is lost to the child, and syncmap_len() there may stay off by one for each
+ * such thread. fork() must not be called from a signal handler, a release function or value_free.
+ *
+ * CANCELLATION. No function is a cancellation point but by the user code that it calls. A thread may be cancelled or exit
+ * in a visit of range; other callbacks must return.
  *
  * This header compiles alone, as C11 and as C++17.
  */
@@ -201,7 +202,8 @@ typedef struct syncmap_key_functions {
     bool (*equal)(const void *a, const void *b, void *context);
     /* Makes the copy that the map keeps, when a key is stored that may be new; NULL says that memory is out.
      * The copy of a key that turns out to be there already is dropped again at once. Without dup the map
-     * keeps the caller's pointer, which must stay valid until a grace period after the key is deleted. */
+     * keeps the pointer that the key was first stored with, also after the key was deleted: it must stay valid
+     * until a syncmap_barrier() that follows syncmap_clear() or syncmap_free(). */
     void *(*dup)(const void *key, void *context);
     /* Ends a copy that dup made, exactly once, after a grace period. Needs dup. NULL: nothing to do. */
     void (*drop)(void *key, void *context);
@@ -259,8 +261,8 @@ SYNCMAP_API void syncmap_free(syncmap *m);
 
 /* ---- the ten operations -------------------------------------------------------------------------- */
 
-/* The value of a key. 1 present, 0 absent. Needs a pin or value_acquire on an owning map. Never allocates or
- * frees. Wait-free but for the length of a probe when the key is in `read`; else blocks. */
+/* The value of a key. 1 present, 0 absent. Needs a pin or value_acquire on an owning map. Never waits,
+ * allocates or frees. Wait-free but for the length of a probe when the key is in `read`; else lock-free. */
 SYNCMAP_API int syncmap_load(syncmap *m, syncmap_key key, void **value);
 
 /* Sets the value of a key. 1 replaced a value, 0 the key was absent. SYNCMAP_ENOMEM possible.

@@ -139,6 +139,7 @@ syncmap *syncmap_new(enum syncmap_kind kind, const syncmap_options *options)
     int error = options_check(kind, o);
     struct syncmap *m = NULL;
     if (error == 0) {
+        thread_attach(); /* so that its signal handlers may load; without memory it goes on without a record */
         m = process_init() ? map_make(kind, o) : NULL;
         error = ENOMEM;
     }
@@ -219,10 +220,10 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
     struct query q;
     if (!query_init(&q, m, key))
         return SYNCMAP_EINVAL;
-    check_pinned(m, value != NULL);
     struct thread *pin = pin_enter(false);
     void *found = NULL;
     int result = rd_load(engine_of(m), &q, &found);
+    check_pinned(m, result == 1 && value != NULL);
     if (value != NULL) {
         value_hand_out(m, found);
         *value = found;

@@ -58,10 +58,12 @@
  * entry of a hash like this one has joined or left since (`versions`): then the answer stands, and a
  * search under mu compares pointers. compare_and_swap looks at values after it has given mu back.
  *
- * Loads in signal handlers. A handler may interrupt its own thread while that holds mu (own.locking). Then load
- * searches dirty without it (find_unlocked): its slots are atomic, filled once and emptied to a TOMBSTONE once, a dirty
- * that has grown is retired, not freed, and if `read` is still the same after the search, nothing was promoted
- * under it. A load may promote, but never frees: it only pushes the old read on the list of what is retired.
+ * Loads never wait. A load is promised to work in a signal handler, and a handler that waits for mu may wait for ever: for
+ * its own thread, or for one that forks and holds every mu while it waits for what this thread has. So where the seed
+ * locks, load tries to; if mu is taken it searches dirty without it (find_unlocked), and does not count the miss.
+ * For that the slots of dirty are atomic, filled once and emptied to a TOMBSTONE once, and a dirty that has grown is
+ * retired, not freed; if `read` is still the same after the search, nothing was promoted under it. A load may promote, but
+ * never frees: it only pushes the old read on the list of what is retired.
  *
  * Pairs:
  *   P1  `read` is stored seq_cst under mu and loaded seq_cst: who sees a table sees all that is in it; and of a thread
@@ -76,7 +78,8 @@
  *       compared under mu.
  * All else is under mu.
  *
- * Progress: a key found in read: load is wait-free but for the probe, writers are lock-free. Else: blocks on mu.
+ * Progress: a key found in read: load is wait-free but for the probe, writers are lock-free. Else: load is lock-free, all others
+ * block on mu.
  */
 #include "read_dirty.h"
 
@@ -115,25 +118,48 @@ static struct entry *find_unlocked(struct read_dirty *m, const struct query *q)
     return NULL;
 }
 
+/* What q's custom key is searched by under mu: what was found without it. */
+static unsigned find_before_lock(struct read_dirty *m, struct query *q)
+{
+    unsigned version = ld_acquire(&m->versions[q->hash % VERSIONS]); /* P5 */
+    q->known = find_unlocked(m, q);
+    q->by_identity = true;
+    return version;
+}
+
+/* Whether that still stands. Under mu. */
+static bool found_before_stands(struct read_dirty *m, struct query *q, unsigned version)
+{
+    q->by_identity = ld_relaxed(&m->versions[q->hash % VERSIONS]) == version; /* relaxed: under mu */
+    return q->by_identity;
+}
+
 /* Takes mu for an operation on q's key (NULL: on all). */
 static void lock(struct read_dirty *m, struct query *q)
 {
     bool custom = q != NULL && q->type->kind == SYNCMAP_CUSTOM;
-    _Atomic unsigned *version = &m->versions[custom ? q->hash % VERSIONS : 0];
     for (;;) {
-        unsigned seen = ld_acquire(version); /* P5 */
-        if (custom)
-            q->known = find_unlocked(m, q);
-        st_release(&own.locking, true); /* P3 of thread.h: before the mutex is touched */
+        unsigned version = custom ? find_before_lock(m, q) : 0;
         pthread_mutex_lock(&m->mu);
-        if (!custom || ld_relaxed(version) == seen) { /* relaxed: under mu */
-            if (custom)
-                q->by_identity = true;
+        if (!custom || found_before_stands(m, q, version))
             return;
-        }
         pthread_mutex_unlock(&m->mu);
-        st_release(&own.locking, false); /* P3 of thread.h */
     }
+}
+
+/* The same without waiting; false: somebody has mu, or a custom key's answer did not stand. */
+static bool try_lock(struct read_dirty *m, struct query *q)
+{
+    bool custom = q->type->kind == SYNCMAP_CUSTOM;
+    unsigned version = custom ? find_before_lock(m, q) : 0;
+    if (pthread_mutex_trylock(&m->mu) != 0) {
+        q->by_identity = false;
+        return false;
+    }
+    if (!custom || found_before_stands(m, q, version))
+        return true;
+    pthread_mutex_unlock(&m->mu);
+    return false;
 }
 
 static void unlock(struct read_dirty *m, struct query *q)
@@ -143,7 +169,6 @@ static void unlock(struct read_dirty *m, struct query *q)
     if (q != NULL)
         q->by_identity = false;
     pthread_mutex_unlock(&m->mu);
-    st_release(&own.locking, false); /* P3 of thread.h: after the mutex was touched */
 }
 
 /* An entry with this hash has joined or left. Under mu. */
@@ -170,11 +195,13 @@ static void promote(struct read_dirty *m)
     table_retire(m, old, expunged);
 }
 
-/* The seed's missLocked. */
+/* The seed's missLocked. Promotion costs a later copy of all slots: a dirty that has far more of them than keys (made for
+ * options.capacity, or emptied by deletes) takes more misses than it has keys. */
 static void miss(struct read_dirty *m)
 {
+    const struct table *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
     m->misses++;
-    if (m->misses < ld_relaxed(&ld_relaxed(&m->dirty)->len)) /* relaxed: under mu */
+    if (m->misses < ld_relaxed(&dirty->len) || m->misses < (dirty->mask + 1) / 16) /* relaxed: under mu */
         return;
     promote(m);
 }
@@ -190,13 +217,14 @@ static inline int entry_load(struct entry *e, void **value)
     return 1;
 }
 
-/* *era: to count in what is done to the entry; a handler, which only loads, gets none. (The slow functions take the query by
- * value, so that the fast ones can keep theirs in registers.) */
+/* For load, `era` is NULL, and it does not wait. Others get the era to count in what they do to the entry. (The slow
+ * functions take the query by value, so that the fast ones can keep theirs in registers.) */
 static NOINLINE struct entry *load_slow(struct read_dirty *m, struct query q, struct era **era)
 {
-    if (ld_relaxed(&own.locking)) /* relaxed: its own: this is a handler that interrupted a lock() */
+    if (era != NULL)
+        lock(m, &q);
+    else if (!try_lock(m, &q))
         return find_unlocked(m, &q);
-    lock(m, &q);
     /* Do not report a spurious miss if dirty was promoted while we waited for mu. */
     uintptr_t read = ld_relaxed(&m->read); /* relaxed: under mu */
     struct entry *e = find(read_table(read), &q, true);
@@ -205,7 +233,8 @@ static NOINLINE struct entry *load_slow(struct read_dirty *m, struct query q, st
         /* Whether the key is there or not, it takes the slow path until dirty is promoted. */
         miss(m);
     }
-    *era = m->era;
+    if (era != NULL)
+        *era = m->era;
     unlock(m, &q);
     return e;
 }
@@ -214,9 +243,8 @@ static int rd_load(struct read_dirty *m, struct query *q, void **value)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
     struct entry *e = find(read_table(read), q, true);
-    struct era *era;
     if (e == NULL && amended(read))
-        e = load_slow(m, *q, &era);
+        e = load_slow(m, *q, NULL);
     return e != NULL ? entry_load(e, value) : 0;
 }
 
@@ -629,7 +657,7 @@ static int rd_range(struct read_dirty *m, bool (*visit)(syncmap_key, void *, voi
     return 1;
 }
 
-/* ---- clear, len, fork ---- */
+/* ---- clear, len ---- */
 
 static int rd_clear(struct read_dirty *m)
 {
@@ -664,14 +692,4 @@ static size_t rd_len(struct read_dirty *m)
     for (size_t i = 0; i < STRIPES; i++)
         keys += ld_relaxed(&era->stripes[i].keys); /* relaxed: beside writers, len is no instant */
     return keys > 0 ? (size_t)keys : 0;
-}
-
-static void rd_fork_prepare(struct read_dirty *m)
-{
-    pthread_mutex_lock(&m->mu);
-}
-
-static void rd_fork_resume(struct read_dirty *m)
-{
-    pthread_mutex_unlock(&m->mu);
 }

@@ -248,3 +248,13 @@ static void rd_destroy(struct read_dirty *m)
     memory_put_lines(&m->map.memory, m->era->base, sizeof *m->era);
     pthread_mutex_destroy(&m->mu);
 }
+
+static void rd_fork_prepare(struct read_dirty *m)
+{
+    pthread_mutex_lock(&m->mu);
+}
+
+static void rd_fork_resume(struct read_dirty *m)
+{
+    pthread_mutex_unlock(&m->mu);
+}

@@ -9,21 +9,11 @@
 /* thread_shared.epoch: the first pin's epoch above SHARED_BITS bits of how many pinned. */
 static void pin_enter_shared(void)
 {
-    const uint64_t count = ((uint64_t)1 << SHARED_BITS) - 1;
     uint64_t word = ld_relaxed(&thread_shared.epoch), pinned; /* relaxed: the CAS checks it */
     do {
         uint64_t epoch = ld_relaxed(&reclaim.epoch); /* relaxed: see Pairs */
-        pinned = (word & count) ? word + 1 : (epoch << SHARED_BITS) | 1;
+        pinned = (word & SHARED_COUNT) ? word + 1 : (epoch << SHARED_BITS) | 1;
     } while (!cas_acq_rel(&thread_shared.epoch, &word, pinned)); /* P1 */
-}
-
-static void pin_leave_shared(void)
-{
-    const uint64_t count = ((uint64_t)1 << SHARED_BITS) - 1;
-    st_release(&own.shared, false); /* P3 of thread.h: a handler that comes now pins for itself */
-    uint64_t word = ld_relaxed(&thread_shared.epoch); /* relaxed: the CAS checks it */
-    while (!cas_acq_rel(&thread_shared.epoch, &word, (word & count) == 1 ? 0 : word - 1)) /* P1 */
-        continue;
 }
 
 static NOINLINE struct thread *pin_enter_slow(bool may_attach)
@@ -98,12 +88,10 @@ static struct reclaim_slot *slot_take(void)
     struct thread *self = thread_attach();
     if (self == NULL)
         return NULL;
-    struct reclaim_slot *slot = self->slots;
+    struct reclaim_slot *slot = ld_relaxed(&self->slots); /* relaxed: its own */
     if (slot == NULL)
         return malloc(sizeof *slot);
-    self->slots = container_of(slot->link.next, struct reclaim_slot, link);
-    if (slot->link.next == NULL)
-        self->slots = NULL;
+    st_release(&self->slots, slot->next_spare); /* P5 */
     self->slot_count--;
     return slot;
 }
@@ -117,8 +105,8 @@ static void slot_give_back(struct reclaim_slot *slot)
         free(slot);
         return;
     }
-    slot->link.next = self->slots ? &self->slots->link : NULL;
-    self->slots = slot;
+    slot->next_spare = ld_relaxed(&self->slots); /* relaxed: its own */
+    st_release(&self->slots, slot); /* P5 */
     self->slot_count++;
 }
 
@@ -254,21 +242,33 @@ static void collector_pass(struct thread *self, struct reclaim_list *ready)
         st_release(&self->freeing, ++collector.batches); /* P3: under the mutex */
 }
 
+/* Runs user code, which may retire, but not collect. A thread that is cancelled there would leave the rest behind. */
 static void collector_release(struct thread *self, struct reclaim_list *ready)
 {
     if (ready->head == NULL)
         return;
+    int cancelable;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    own.releasing = true;
     for (struct reclaim_link *next, *link = ready->head; link; link = next) {
         next = link->next;
         link->class->release(link, link->class);
     }
+    own.releasing = false;
     st_release(&self->freeing, 0); /* P3 */
+    pthread_setcancelstate(cancelable, NULL);
 }
 
-/* Whether this thread is inside collector_release(): its callbacks may retire, but not collect. */
-static bool collector_is_releasing(const struct thread *self)
+/* Whether a pass is not worth its membarrier, as a reader is in the way (what waits for it goes on without: it may be a
+ * reader that came later); or not possible, as another thread without a record is releasing on thread_shared. */
+static bool collector_would_fail(struct thread *self, bool wait)
 {
-    return ld_relaxed(&self->freeing) != 0; /* relaxed: its own (thread_shared: see collect) */
+    if (ld_acquire(&self->freeing) != 0) /* P3 */
+        return true;
+    if (wait || collector.lasts.head != NULL || collector_may_step(ld_relaxed(&reclaim.epoch))) /* relaxed: under the mutex */
+        return false;
+    st_relaxed(&reclaim.hurry, false); /* relaxed: a hint when to collect */
+    return true;
 }
 
 /* A pass and its releases. wait: for the mutex. False: there was none to be had, or nothing is left to collect. */
@@ -279,8 +279,9 @@ static bool collect(struct thread *self, bool wait)
         pthread_mutex_lock(&collector.mutex);
     else if (pthread_mutex_trylock(&collector.mutex) != 0)
         return false;
-    if (collector_is_releasing(self)) { /* thread_shared, and another thread without a record is at it */
+    if (collector_would_fail(self, wait)) {
         pthread_mutex_unlock(&collector.mutex);
+        st_relaxed(&self->work, 0); /* relaxed: a hint when to collect */
         return false;
     }
     collector_pass(self, &ready);
@@ -295,7 +296,7 @@ static bool collect(struct thread *self, bool wait)
 
 static NOINLINE void reclaim_poll_slow(struct thread *self)
 {
-    if (!collector_is_releasing(self))
+    if (!own.releasing)
         collect(self, false);
 }
 
@@ -325,7 +326,7 @@ static void reclaim_retire_last(struct reclaim_last *last, const struct reclaim_
 static void reclaim_flush(void)
 {
     struct thread *self = thread_attach();
-    if (self == NULL || collector_is_releasing(self))
+    if (self == NULL || own.releasing)
         return;
     for (int passes = 0; passes < 6; passes++)
         if (!collect(self, false))
@@ -376,7 +377,8 @@ static void reclaim_fork_child(void)
     uint64_t epoch = ld_relaxed(&reclaim.epoch); /* relaxed: nobody else is there */
     bool pinned = ld_relaxed(&own.shared); /* relaxed: its own */
     st_release(&thread_shared.epoch, pinned ? ((epoch - 1) << SHARED_BITS) | 1 : 0); /* P1: as if pinned long ago */
-    st_release(&thread_shared.freeing, 0); /* P3 */
+    if (!own.releasing || ld_relaxed(&own.record) != NULL) /* relaxed: its own */
+        st_release(&thread_shared.freeing, 0); /* P3 */
     collector_forget_barriers();
     pthread_mutex_unlock(&collector.mutex);
 }
@@ -413,17 +415,19 @@ void syncmap_barrier(void)
     struct thread *self = thread_attach();
     if (self == NULL)
         self = &thread_shared;
-    else if (collector_is_releasing(self) || ld_relaxed(&self->epoch) != 0) /* relaxed: its own */
+    else if (ld_relaxed(&self->epoch) != 0) /* relaxed: its own */
         return;
-    if (pin_held() || ld_relaxed(&own.shared)) /* relaxed: its own */
+    if (own.releasing || pin_held() || ld_relaxed(&own.shared)) /* relaxed: its own */
         return;
+    int cancelable; /* the barrier lies on this stack, and on a list */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
     struct barrier barrier = {.waiting = &own};
     reclaim_retire_last(&barrier.last, &barrier_class);
-    for (long round = 0;; round++) {
-        collect(self, true);
-        if (ld_acquire(&barrier.passed)) /* P4 */
-            return;
+    collect(self, true);
+    for (long round = 1; !ld_acquire(&barrier.passed); round++) { /* P4 */
         if (round > 8) /* a reader is pinned, or another thread is releasing */
             platform_sleep(round < 100 ? 20000 : 500000);
+        collect(self, true);
     }
+    pthread_setcancelstate(cancelable, NULL);
 }

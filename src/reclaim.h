@@ -46,6 +46,7 @@
  *   P3  freeing: record.freeing holds the number of the batch that the thread is releasing, set under the mutex, and 0
  *       (release) when it is done; read by acquire for `lasts`.
  *   P4  barrier: `passed` stored by release when all before it was released, read by acquire by who waits.
+ *   P5  record.slots stored by release, so that the child of a fork in between finds whole lists.
  *   reclaim.epoch needs no pair: readers may read it relaxed, since by the proof an old number only holds epochs
  *   off longer, and a number cannot come from a future that light() precedes.
  *
@@ -65,7 +66,7 @@
  *
  * MEMORY. Garbage is counted in bytes and in pieces: a thread tries a pass after RECLAIM_WORK pieces, each
  * RECLAIM_PIECE bytes counting as one more; and when something large was retired by whatever thread, all
- * writers try sooner.
+ * writers try sooner. A try ends before its heavy() if a reader is in the way already.
  *
  * THREADS WITHOUT A RECORD (T3 of thread.h) share one: thread_shared.epoch holds the epoch of whoever pinned it first
  * and, in its low SHARED_BITS bits, how many have. Joining an older pin is safe (e is only smaller).
@@ -88,8 +89,7 @@ enum {
     RECLAIM_WORK = SYNCMAP_RECLAIM_WORK,
     RECLAIM_PIECE = 1024,       /* bytes that count as a piece */
     RECLAIM_LARGE = 64 * 1024,  /* bytes that make every writer hurry */
-    RECLAIM_SLOTS = 2 * RECLAIM_WORK + 8, /* spare slots that a thread keeps */
-    SHARED_BITS = 20
+    RECLAIM_SLOTS = 2 * RECLAIM_WORK + 8 /* spare slots that a thread keeps */
 };
 
 /* How one kind of retired object is released. The link tells the object (container_of), the class its context. */
@@ -107,7 +107,10 @@ struct reclaim_link {
 struct reclaim_slot {
     struct reclaim_link link;
     void *object;
-    void (*release)(void *object);
+    union {
+        void (*release)(void *object);   /* of syncmap_retire() */
+        struct reclaim_slot *next_spare; /* while it is spare */
+    };
 };
 
 /* The link of an object that goes after all that was retired before it. */
@@ -125,7 +128,6 @@ static struct {
 } reclaim = {.epoch = 1};
 
 static struct thread *pin_enter_slow(bool may_attach);
-static void pin_leave_shared(void);
 
 /* Pins for one operation. The result goes to pin_leave(). may_attach: the operation may allocate. */
 static inline struct thread *pin_enter(bool may_attach)
@@ -148,7 +150,7 @@ static inline void pin_leave(struct thread *ours)
     if (ours == NULL)
         return;
     if (unlikely(ours == &thread_shared))
-        pin_leave_shared();
+        thread_unpin_shared();
     else
         st_release(&ours->epoch, 0); /* P1 */
 }

@@ -9,14 +9,28 @@ static pthread_key_t thread_key;   /* its destructor tells of a thread's end */
 static _Atomic bool thread_ready;  /* the key is there */
 static _Atomic unsigned thread_count;
 
+static void thread_unpin_shared(void)
+{
+    st_release(&own.shared, false); /* P3: a handler that comes now pins for itself */
+    uint64_t word = ld_relaxed(&thread_shared.epoch); /* relaxed: the CAS checks it */
+    while (!cas_acq_rel(&thread_shared.epoch, &word, (word & SHARED_COUNT) == 1 ? 0 : word - 1)) /* P1 of reclaim.h */
+        continue;
+}
+
 /* The end of a thread. If a later destructor of the same thread uses the library, it attaches anew. */
 static void thread_detach(void *argument)
 {
     struct thread *record = argument;
+    if (ld_relaxed(&own.shared)) /* relaxed: its own */
+        thread_unpin_shared();
+    if (record == &thread_shared) /* it never had one of its own */
+        return;
     st_release(&own.record, NULL); /* P3: first of all, so that a signal handler lets the record alone */
     st_release(&own.pin_owner, NULL); /* P3 */
     st_release(&own.depth, 0); /* P3 */
     st_release(&record->epoch, 0); /* P1 of reclaim.h: unpinned */
+    st_release(&record->freeing, 0); /* P3 of reclaim.h: it may have left a release function by pthread_exit() */
+    own.releasing = false;
     st_release(&record->in_use, false); /* P1 */
 }
 
@@ -27,8 +41,8 @@ static bool thread_process_init(void)
     pthread_mutex_lock(&thread_mutex);
     bool ready = ld_relaxed(&thread_ready); /* relaxed: the mutex orders it */
     if (!ready) {
-        membarrier_init();
-        if (ld_relaxed(&thread_shared.in_use) == false) { /* relaxed: only ever touched here, under the mutex */
+        if (!ld_relaxed(&thread_shared.in_use)) { /* relaxed: only ever touched here, under the mutex */
+            membarrier_init();
             membarrier_join(&thread_shared.cell);
             st_relaxed(&thread_shared.in_use, true); /* relaxed: as above */
         }
@@ -99,8 +113,10 @@ static NOINLINE struct thread *thread_attach_slow(void)
     struct thread *record = thread_reuse();
     if (record == NULL)
         record = thread_create();
-    if (record == NULL)
+    if (record == NULL) {
+        (void)pthread_setspecific(thread_key, &thread_shared); /* so that its pins end with it */
         return NULL;
+    }
     if (pthread_setspecific(thread_key, record) != 0) { /* without it nobody would learn of this thread's end */
         st_release(&record->in_use, false); /* P1 */
         return NULL;

@@ -4,7 +4,7 @@
  *
  *     thread_records --> [record] --> [record] --> ...         linked once, never unlinked, reused
  *                            ^
- *     each thread: own.record, own.depth, own.pin_owner, own.locking   (initial-exec TLS)
+ *     each thread: own.record, own.depth, own.pin_owner   (initial-exec TLS)
  *
  *   T1  A record on the list is never freed. `in_use` says whether a living thread has it; only a CAS
  *       from false to true takes it, only its thread's exit (or a fork) gives it back.
@@ -45,7 +45,7 @@ struct thread {
     _Atomic size_t work;                    /* of reclaim.c: how much it retired since it last tried to collect */
 
     /* The thread's own. */
-    alignas(CACHE_LINE) struct reclaim_slot *slots; /* spare ones */
+    alignas(CACHE_LINE) _Atomic(struct reclaim_slot *) slots; /* spare ones; a child that is forked meanwhile finds all */
     size_t slot_count;
 
     /* Collectors' own, under their mutex. */
@@ -64,12 +64,19 @@ struct thread_own {
     _Atomic unsigned depth;             /* of syncmap_pin() */
     _Atomic bool shared;                /* it has pinned thread_shared */
     _Atomic bool tried;                 /* it has tried to attach: load will not try again */
-    _Atomic bool locking;               /* it holds a map's mutex, or is about to, or has just given it back */
+    bool releasing;                     /* it is inside a release function; no handler looks */
 };
 
 static THREAD_LOCAL struct thread_own own;
 static struct thread thread_shared;
 static _Atomic(struct thread *) thread_records;
+
+/* The count in the low bits of thread_shared.epoch; see reclaim.h. */
+enum { SHARED_BITS = 20 };
+#define SHARED_COUNT (((uint64_t)1 << SHARED_BITS) - 1)
+
+/* Ends the calling thread's pin of thread_shared. */
+static void thread_unpin_shared(void);
 
 /* What the whole process needs: membarrier's form and a thread-specific key. False: no key is to be had now; may be
  * called again. */

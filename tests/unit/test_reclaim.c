@@ -142,6 +142,7 @@ static void pinned_reader_holds_off(void **state)
     for (int i = 0; i < 10; i++)
         assert_int_equal(pass(), epoch + 1);
     assert_int_equal(thing.released, 0);
+    assert_false(collect(thread_attach(), false)); /* who need not wait does not even try */
     reader_finish(&reader);
     assert_int_equal(pass(), epoch + 2);
     assert_int_equal(thing.released, 1);
@@ -381,6 +382,18 @@ static void *use_without_record(void *argument)
     return NULL;
 }
 
+/* So that none can be reused. */
+static int hold_spare_records(struct thread *records[64])
+{
+    int held = 0;
+    for (struct thread *t = ld_acquire(&thread_records); t && held < 64; t = t->next) {
+        bool free = false;
+        if (cas_acq_rel(&t->in_use, &free, true))
+            records[held++] = t;
+    }
+    return held;
+}
+
 static void first_use_without_memory(void **state)
 {
     (void)state;
@@ -388,12 +401,7 @@ static void first_use_without_memory(void **state)
     struct thread *records[64];
     for (int round = 0; round < 2; round++) {
         assert_int_equal(syncmap_store(m, syncmap_u64(1), (void *)16), round);
-        int held = 0; /* so that no spare record can be reused */
-        for (struct thread *t = ld_acquire(&thread_records); t && held < 64; t = t->next) {
-            bool free = false;
-            if (cas_acq_rel(&t->in_use, &free, true))
-                records[held++] = t;
-        }
+        int held = hold_spare_records(records);
         refuse_record = round == 0;
         refuse_specific = round == 1;
         run_thread(use_without_record, m);
@@ -436,6 +444,53 @@ static void shared_pin_holds_off(void **state)
     assert_int_equal(ld_relaxed(&thread_shared.epoch), 0);
 }
 
+/* A thread that never got a record exits while it is pinned. */
+static void *pin_and_exit(void *argument)
+{
+    (void)argument;
+    syncmap_pin();
+    CHECK(ld_relaxed(&thread_shared.epoch) != 0);
+    return NULL;
+}
+
+static void shared_pin_ends_with_its_thread(void **state)
+{
+    (void)state;
+    struct thread *held[64];
+    int count = hold_spare_records(held);
+    refuse_record = true;
+    run_thread(pin_and_exit, NULL);
+    refuse_record = false;
+    while (count > 0)
+        st_release(&held[--count]->in_use, false);
+    assert_int_equal(ld_relaxed(&thread_shared.epoch), 0);
+}
+
+/* Cancelled while it waits: its barrier is on its stack, and on a list. */
+static void *wait_at_barrier(void *argument)
+{
+    (void)argument;
+    syncmap_barrier();
+    pthread_testcancel();
+    return NULL;
+}
+
+static void barrier_is_not_cancelled(void **state)
+{
+    (void)state;
+    pthread_t waiter;
+    void *result;
+    syncmap_pin();
+    assert_int_equal(pthread_create(&waiter, NULL, wait_at_barrier, NULL), 0);
+    usleep(5000);
+    pthread_cancel(waiter);
+    usleep(5000);
+    syncmap_unpin();
+    pthread_join(waiter, &result);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+    syncmap_barrier();
+}
+
 /* heavy() that fails frees nothing and loses nothing. */
 static void membarrier_refused_later(void **state)
 {
@@ -474,7 +529,7 @@ static void *no_slots(void *argument)
     syncmap_pin();
     CHECK(syncmap_store(m, syncmap_u64(1), old) == 0);
     struct thread *self = thread_attach();
-    while (self->slots != NULL)
+    while (self->slot_count > 0)
         free(slot_take());
     refuse_malloc = true;
     void *value = value_make(1);
@@ -535,6 +590,8 @@ int main(void)
         cmocka_unit_test(records_are_reused),
         cmocka_unit_test(first_use_without_memory),
         cmocka_unit_test(shared_pin_holds_off),
+        cmocka_unit_test(shared_pin_ends_with_its_thread),
+        cmocka_unit_test(barrier_is_not_cancelled),
         cmocka_unit_test(membarrier_refused_later),
         cmocka_unit_test(membarrier_missing),
         cmocka_unit_test(slots_are_taken_first),
