@@ -68,14 +68,14 @@ static struct table *read_of(struct fixture f)
 
 static struct entry *in_read(struct fixture f, uint64_t key)
 {
-    struct query q;
+    struct query q = {0};
     assert_true(query_init(&q, f.m, syncmap_u64(key)));
     return find(read_of(f), &q, true);
 }
 
 static struct entry *in_dirty(struct fixture f, uint64_t key)
 {
-    struct query q;
+    struct query q = {0};
     assert_true(query_init(&q, f.m, syncmap_u64(key)));
     return dirty_of(f) != NULL ? find(dirty_of(f), &q, false) : NULL;
 }
@@ -259,7 +259,7 @@ static void expunge_steps_check_the_state(void **state)
     assert_true(unexpunge(f.rd, e));
     assert_ptr_equal(p_of(e), DELETED);
     assert_false(unexpunge(f.rd, e));
-    struct query q;
+    struct query q = {0};
     assert_true(query_init(&q, f.m, syncmap_u64(1)));
     dirty_add(f.rd, q.hash, e);
     unlock(f.rd, NULL);
@@ -632,7 +632,7 @@ static void versions_tell_of_change(void **state)
     options.allocator = counting_allocator(&counting);
     syncmap *m = syncmap_new(SYNCMAP_CUSTOM, &options);
     struct read_dirty *rd = unlocked_map = engine_of(m);
-    struct query q;
+    struct query q = {0};
     assert_true(query_init(&q, m, syncmap_obj(&keys[0])));
     _Atomic unsigned *version = &rd->versions[q.hash % VERSIONS];
     unsigned before = ld_relaxed(version);
