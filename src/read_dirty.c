@@ -55,8 +55,8 @@
  *
  * No user code under mu. That is why memory is made ready before, and why a custom `equal` does not run there. For custom
  * keys lock() searches first without the lock, remembers the entry (or that there is none), takes mu and checks that no
- * entry of a hash like this one has joined or left since (`versions`): then the answer stands, and a
- * search under mu compares pointers. compare_and_swap looks at values after it has given mu back.
+ * new entry of a hash like this one has joined since (`versions`): then no other entry can have the key, and a search under mu
+ * compares pointers. (If the entry has left, it finds none, which is right.) compare_and_swap looks at values after it has given mu back.
  *
  * Loads never wait. A load is promised to work in a signal handler, and a handler that waits for mu may wait for ever: for
  * its own thread, or for one that forks and holds every mu while it waits for what this thread has. So where the seed
@@ -171,7 +171,7 @@ static void unlock(struct read_dirty *m, struct query *q)
     pthread_mutex_unlock(&m->mu);
 }
 
-/* An entry with this hash has joined or left. Under mu. */
+/* A new entry with this hash has joined. Under mu. */
 static void bump_version(struct read_dirty *m, uint64_t hash)
 {
     if (m->map.key.kind != SYNCMAP_CUSTOM)
@@ -556,7 +556,6 @@ static struct entry *dirty_remove(struct read_dirty *m, const struct query *q)
         i = (i + 1) & dirty->mask;
     st_seq_cst(&slots[i].entry, TOMBSTONE); /* P3 */
     st_relaxed(&dirty->len, ld_relaxed(&dirty->len) - 1); /* relaxed: under mu */
-    bump_version(m, q->hash);
     return e;
 }
 
@@ -674,8 +673,6 @@ static int rd_clear(struct read_dirty *m)
     st_seq_cst(&m->read, (uintptr_t)&fresh->empty); /* P1: the instant of the clear */
     st_seq_cst(&m->dirty, NULL); /* P4 */
     m->misses = 0;
-    for (uint64_t hash = 0; hash < VERSIONS; hash++)
-        bump_version(m, hash);
     table_retire(m, old, keys);
     if (dirty != NULL)
         table_retire(m, dirty, ld_relaxed(&dirty->len)); /* relaxed: under mu */

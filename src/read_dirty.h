@@ -79,7 +79,7 @@ struct read_dirty {
     struct entry *expunged;       /* all that are EXPUNGED */
     _Atomic size_t expunged_count;
     struct era *era;
-    _Atomic unsigned versions[VERSIONS]; /* custom keys only: counts, by hash, the entries that joined or left */
+    _Atomic unsigned versions[VERSIONS]; /* custom keys only: counts, by hash, the new entries */
 };
 
 _Static_assert(sizeof(struct slot) == 16, "four slots to a cache line");

@@ -579,6 +579,22 @@ static void reserved_before_the_first_step(void **state)
     finish_map(f.m, &counting);
 }
 
+/* The slot for the replaced value comes back when the operation fails after it was taken. */
+static void slot_comes_back(void **state)
+{
+    (void)state;
+    struct fixture f = make_with(SYNCMAP_U64, 0, true);
+    syncmap_store(f.m, syncmap_u64(1), value_make(1));
+    slot_give_back(slot_take());
+    size_t before = thread_attach()->slot_count;
+    assert_true(before > 0);
+    atomic_store(&counting.fail_after, 0);
+    assert_int_equal(syncmap_store(f.m, syncmap_u64(2), &before), SYNCMAP_ENOMEM);
+    assert_int_equal(thread_attach()->slot_count, before);
+    atomic_store(&counting.fail_after, -1);
+    finish_map(f.m, &counting);
+}
+
 /* ---- custom keys: no user code under mu ---- */
 
 static uint64_t zero_hash(const void *key, uint64_t seed, void *context)
@@ -622,7 +638,7 @@ static void equal_runs_without_mu(void **state)
     finish_map(m, &counting);
 }
 
-/* What was found without mu does not stand if the key joined or left meanwhile. */
+/* What was found without mu does not stand if a new entry joined meanwhile; if one left, it does. */
 static void versions_tell_of_change(void **state)
 {
     (void)state;
@@ -641,12 +657,20 @@ static void versions_tell_of_change(void **state)
     before = ld_relaxed(version);
     syncmap_store(m, syncmap_obj(&keys[0]), number(2)); /* neither */
     assert_int_equal(ld_relaxed(version), before);
-    syncmap_delete(m, syncmap_obj(&keys[0]));
-    assert_int_not_equal(ld_relaxed(version), before);
-    before = ld_relaxed(version);
-    syncmap_store(m, syncmap_obj(&keys[1]), number(1));
+    lock(rd, &q);
+    assert_non_null(q.known);
+    unlock(rd, &q);
+    unsigned version_before = find_before_lock(rd, &q);
+    syncmap_delete(m, syncmap_obj(&keys[0])); /* as another thread, between the search and the lock */
+    assert_true(found_before_stands(rd, &q, version_before));
+    assert_null(find(ld_relaxed(&rd->dirty) ? ld_relaxed(&rd->dirty) : read_table(ld_relaxed(&rd->read)), &q, false));
+    syncmap_store(m, syncmap_obj(&keys[0]), number(3));
+    assert_false(found_before_stands(rd, &q, version_before));
+    version_before = find_before_lock(rd, &q);
     syncmap_clear(m);
-    assert_int_not_equal(ld_relaxed(version), before + 1);
+    assert_true(found_before_stands(rd, &q, version_before));
+    assert_null(find(read_table(ld_relaxed(&rd->read)), &q, true));
+    q.by_identity = false;
     finish_map(m, &counting);
 }
 
@@ -705,6 +729,7 @@ int main(void)
         cmocka_unit_test(late_store_into_cleared_entry),
         cmocka_unit_test(capacity_is_taken_at_once),
         cmocka_unit_test(reserved_before_the_first_step),
+        cmocka_unit_test(slot_comes_back),
         cmocka_unit_test(equal_runs_without_mu),
         cmocka_unit_test(versions_tell_of_change),
         cmocka_unit_test(load_with_mu_held),
