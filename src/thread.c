@@ -2,6 +2,8 @@
  *
  * Threads' records. The essay is in thread.h.
  */
+#include <limits.h>
+
 #include "thread.h"
 
 static pthread_mutex_t thread_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -17,10 +19,13 @@ static void thread_unpin_shared(void)
         continue;
 }
 
-/* The end of a thread. If a later destructor of the same thread uses the library, it attaches anew. */
+/* The end of a thread. Destructors of other keys may use the library, too, so this one goes last: it asks to be called again
+ * in each round but the last. What uses the library after that attaches anew, or pins thread_shared. */
 static void thread_detach(void *argument)
 {
     struct thread *record = argument;
+    if (++own.exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(thread_key, record) == 0)
+        return;
     if (ld_relaxed(&own.shared)) /* relaxed: its own */
         thread_unpin_shared();
     if (record == &thread_shared) /* it never had one of its own */
