@@ -2,8 +2,6 @@
  *
  * Threads' records. The essay is in thread.h.
  */
-#include <limits.h>
-
 #include "thread.h"
 
 static pthread_mutex_t thread_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -19,23 +17,26 @@ static void thread_unpin_shared(void)
         continue;
 }
 
-/* The end of a thread. Destructors of other keys may use the library, too, so this one goes last: it asks to be called again
- * in each round but the last. What uses the library after that attaches anew, or pins thread_shared. */
+/* The end of a thread: it is unpinned, and at the second call detached. Destructors of other keys may use the library after the
+ * first, so this one asks to be called again; the system calls destructors in rounds while any asks, but in no more than
+ * PTHREAD_DESTRUCTOR_ITERATIONS. What uses the library later still attaches anew, or pins thread_shared. */
 static void thread_detach(void *argument)
 {
     struct thread *record = argument;
-    if (++own.exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(thread_key, record) == 0)
-        return;
+    st_release(&own.pin_owner, NULL); /* P3: in the order of syncmap_unpin() */
+    st_release(&own.depth, 0); /* P3 */
     if (ld_relaxed(&own.shared)) /* relaxed: its own */
         thread_unpin_shared();
     if (record == &thread_shared) /* it never had one of its own */
         return;
-    st_release(&own.record, NULL); /* P3: first of all, so that a signal handler lets the record alone */
-    st_release(&own.pin_owner, NULL); /* P3 */
-    st_release(&own.depth, 0); /* P3 */
     st_release(&record->epoch, 0); /* P1 of reclaim.h: unpinned */
     st_release(&record->freeing, 0); /* P3 of reclaim.h: it may have left a release function by pthread_exit() */
     own.releasing = false;
+    if (!own.exiting && pthread_setspecific(thread_key, record) == 0) {
+        own.exiting = true;
+        return;
+    }
+    st_release(&own.record, NULL); /* P3: before another thread can take it */
     st_release(&record->in_use, false); /* P1 */
 }
 

@@ -65,7 +65,7 @@ struct thread_own {
     _Atomic bool shared;                /* it has pinned thread_shared */
     _Atomic bool tried;                 /* it has tried to attach: load will not try again */
     bool releasing;                     /* it is inside a release function; no handler looks */
-    unsigned exit_rounds;               /* how often its destructor ran */
+    bool exiting;                       /* its destructor has run once */
 };
 
 static THREAD_LOCAL struct thread_own own;
