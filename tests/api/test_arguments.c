@@ -411,7 +411,8 @@ static void test_unpin_without_pin(void **state)
 static void test_strerror(void **state)
 {
     (void)state;
-    static const int codes[] = {0, 1, 2, SYNCMAP_ENOMEM, SYNCMAP_EINVAL, -3, -4, -100, 1000, -2147483647 - 1, 2147483647};
+    static const int codes[] = {0,  1,  2,    SYNCMAP_ENOMEM, SYNCMAP_EINVAL,
+                                -3, -4, -100, 1000,           -2147483647 - 1, 2147483647};
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         const char *text = syncmap_strerror(codes[i]);
         CHECK(text != NULL && *text != '\0');

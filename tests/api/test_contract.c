@@ -88,9 +88,9 @@ static void number_values(const struct config *config)
     for (size_t i = 0; i < NUMBERS; i++) {
         CHECK(syncmap_store(bed.map, KEY(&bed, i), (void *)numbers[i]) == 0);
         CHECK(syncmap_load(bed.map, KEY(&bed, i), &value) == 1 && value == (void *)numbers[i]);
-        CHECK(syncmap_compare_and_swap(bed.map, KEY(&bed, i), (void *)numbers[i], (void *)numbers[NUMBERS - 1 - i]) == 1);
-        CHECK(syncmap_swap(bed.map, KEY(&bed, i), (void *)numbers[i], &value) == 1);
-        CHECK(value == (void *)numbers[NUMBERS - 1 - i]);
+        void *other = (void *)numbers[NUMBERS - 1 - i];
+        CHECK(syncmap_compare_and_swap(bed.map, KEY(&bed, i), (void *)numbers[i], other) == 1);
+        CHECK(syncmap_swap(bed.map, KEY(&bed, i), (void *)numbers[i], &value) == 1 && value == other);
     }
     for (size_t i = 0; i < NUMBERS; i++) {
         CHECK(syncmap_compare_and_delete(bed.map, KEY(&bed, i), (void *)numbers[i]) == 1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory that runs out: whichever allocation of whichever operation fails, nothing happened, nothing leaks, and the next call
- * works. The dup of custom keys counts as an allocation. (What is retired takes its memory from malloc, not from the map's
- * allocator: that malloc fails is not tested here.)
+ * Memory that runs out: whichever allocation of whichever operation fails, nothing happened, nothing leaks, and the
+ * next call works. The dup of custom keys counts as an allocation. (What is retired takes its memory from malloc, not
+ * from the map's allocator: that malloc fails is not tested here.)
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -60,8 +60,8 @@ static void test_new(void **state)
 
 /* ---- every operation in every state ---- */
 
-/* What the map went through, in the words of read_dirty: each state is that before it and one step more, but for the last.
- * Key 0 stays live; 1 is deleted and then expunged; the first of the late keys is in dirty alone. */
+/* What the map went through, in the words of read_dirty: each state is that before it and one step more. Key 0 stays
+ * live; 1 is deleted and then expunged; the first of the late keys is in dirty alone. */
 enum state {
     EMPTY,
     IN_DIRTY,
@@ -159,7 +159,7 @@ static int store_like(struct trial *trial, enum operation operation, uint64_t in
     void *out = trial;
     void *expected = trial;
     syncmap_key key = KEY(bed, index);
-    syncmap_pin();
+    handed_begin(bed->ownership);
     int result = operation == STORE  ? syncmap_store(bed->map, key, value)
                  : operation == SWAP ? syncmap_swap(bed->map, key, value, &out)
                                      : syncmap_load_or_store(bed->map, key, value, &out);
@@ -174,7 +174,7 @@ static int store_like(struct trial *trial, enum operation operation, uint64_t in
     } else {
         CHECK(out == trial);
     }
-    syncmap_unpin();
+    handed_end(bed->ownership);
     if (result < 0 || (operation == LOAD_OR_STORE && result == 1)) refused_done(bed->ownership, value);
     return result;
 }

@@ -402,7 +402,7 @@ static void shared_taking(struct bed *bed, uint64_t index, bool deleting)
 static void shared_comparing(struct bed *bed, uint64_t index, bool deleting)
 {
     void *current = bed;
-    syncmap_pin();
+    handed_begin(bed->ownership);
     int present = syncmap_load(bed->map, KEY(bed, index), &current);
     CHECK(present == (current != NULL));
     if (current) value_check(current, index);
@@ -416,19 +416,19 @@ static void shared_comparing(struct bed *bed, uint64_t index, bool deleting)
     }
     if (current) value_check(current, index);
     handed_done(bed->ownership, current);
-    syncmap_unpin();
+    handed_end(bed->ownership);
 }
 
 static void shared_load_or_store(struct bed *bed, uint64_t index)
 {
     void *actual = bed;
     struct value *value = value_make(index);
-    syncmap_pin();
+    handed_begin(bed->ownership);
     int loaded = syncmap_load_or_store(bed->map, KEY(bed, index), value, &actual);
     CHECK(loaded == (actual != value));
     value_check(actual, index);
     handed_done(bed->ownership, actual);
-    syncmap_unpin();
+    handed_end(bed->ownership);
     if (loaded) value_release(value);
 }
 

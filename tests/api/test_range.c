@@ -318,6 +318,61 @@ static void test_valid_until_return(void **state)
     for_each_ownership(valid_until_return);
 }
 
+/* ---- a visit that does not return ---- */
+
+struct leaver {
+    struct bed *bed;
+    bool cancelled;
+    size_t visits;
+};
+
+static bool visit_leave(syncmap_key key, void *value, void *context)
+{
+    struct leaver *leaver = context;
+    config_key_index(leaver->bed->config, key);
+    handed_done(leaver->bed->ownership, value);
+    if (++leaver->visits < KEYS / 2) return true;
+    if (leaver->cancelled) {
+        CHECK(pthread_cancel(pthread_self()) == 0);
+        pthread_testcancel();
+    }
+    pthread_exit(NULL);
+}
+
+static void leave(void *context)
+{
+    struct leaver *leaver = context;
+    syncmap_range(leaver->bed->map, visit_leave, leaver);
+    CHECK(!"the visit left");
+}
+
+/* A thread that ends in a visit leaves no pin behind. */
+static void leaves(const struct config *config, enum ownership ownership)
+{
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        struct bed bed;
+        struct thread thread;
+        struct leaver leaver = {&bed, cancelled, 0};
+        bed_open(&bed, config, ownership);
+        fill(&bed, 0, KEYS);
+        thread_start(&thread, leave, &leaver);
+        thread_join(&thread);
+        for (uint64_t i = 0; i < KEYS; i++) bed_delete(&bed, i, 1);
+        CHECK(syncmap_clear(bed.map) == 0);
+        syncmap_barrier();
+        CHECK(values_live() == 0);
+        fill(&bed, 0, KEYS);
+        CHECK(bed_range_count(&bed) == KEYS);
+        bed_close(&bed);
+    }
+}
+
+static void test_leave(void **state)
+{
+    (void)state;
+    for_each_ownership(leaves);
+}
+
 /* ---- beside other threads ---- */
 
 enum { STABLE = 32, CHURN = 64, RANGERS = 2, WRITERS = 2 };
@@ -447,8 +502,8 @@ static void test_clear_in_crowd(void **state)
     for_each_ownership(clear_in_crowd);
 }
 
-/* One thread stores the keys in order, with the number of the round as their value, then clears. Who has seen the last key
- * of a round knows that all of that round were there, and who then misses one knows that the clear has been: no
+/* One thread stores the keys in order, with the number of the round as their value, then clears. Who has seen the last
+ * key of a round knows that all of that round were there, and who then misses one knows that the clear has been: no
  * other key of that round may turn up any more. */
 struct instant {
     syncmap *map;
@@ -512,8 +567,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop),           cmocka_unit_test(test_nested),
         cmocka_unit_test(test_changes),        cmocka_unit_test(test_keys_usable),
-        cmocka_unit_test(test_valid_until_return), cmocka_unit_test(test_range_in_crowd),
-        cmocka_unit_test(test_clear_in_crowd), cmocka_unit_test(test_clear_is_an_instant),
+        cmocka_unit_test(test_valid_until_return), cmocka_unit_test(test_leave),
+        cmocka_unit_test(test_range_in_crowd), cmocka_unit_test(test_clear_in_crowd),
+        cmocka_unit_test(test_clear_is_an_instant),
     };
     test_seed();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -242,6 +242,42 @@ static void test_barrier_in_release(void **state)
     finish_map(NULL, NULL);
 }
 
+/* ---- barrier beside a release that takes long ---- */
+
+struct slow {
+    struct stage stage; /* 1: the release has begun, 2: and ended */
+};
+
+static void release_slowly(void *object)
+{
+    struct slow *slow = object;
+    stage_set(&slow->stage, 1);
+    sleep_ms(20);
+    stage_set(&slow->stage, 2);
+}
+
+static void collect_slowly(void *context)
+{
+    CHECK(syncmap_retire(context, release_slowly) == 0);
+    syncmap_barrier();
+}
+
+/* Not only what lies waiting is waited for, but also what another thread is just releasing. */
+static void test_barrier_waits_for_release(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        struct thread thread;
+        struct slow slow = {.stage = {0}};
+        thread_start(&thread, collect_slowly, &slow);
+        stage_wait(&slow.stage, 1);
+        syncmap_barrier();
+        CHECK(atomic_load(&slow.stage.reached) == 2);
+        thread_join(&thread);
+    }
+    finish_map(NULL, NULL);
+}
+
 struct own_barrier {
     uint64_t steps;
 };
@@ -451,7 +487,8 @@ static void first_calls(void *context)
     syncmap_barrier();
 }
 
-/* The pin of a thread that the library has not seen before is as good as any: it began before the thread was attached. */
+/* The pin of a thread that the library has not seen before is as good as any: it began before the thread was
+ * attached. */
 static void test_first_pin(void **state)
 {
     (void)state;
@@ -477,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_barrier_waits),
         cmocka_unit_test(test_barrier_while_pinned),
         cmocka_unit_test(test_barrier_in_release),
+        cmocka_unit_test(test_barrier_waits_for_release),
         cmocka_unit_test(test_own_barrier),
         cmocka_unit_test(test_cells),
         cmocka_unit_test(test_exit_hands_over),

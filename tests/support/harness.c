@@ -69,21 +69,31 @@ void bed_delete(struct bed *bed, uint64_t index, int result)
 void bed_check_present(struct bed *bed, uint64_t index)
 {
     void *value = &value;
-    syncmap_pin();
+    handed_begin(bed->ownership);
     CHECK(syncmap_load(bed->map, KEY(bed, index), &value) == 1);
     CHECK(value != &value);
     if (value) value_check(value, index);
     handed_done(bed->ownership, value);
-    syncmap_unpin();
+    handed_end(bed->ownership);
 }
 
 void bed_check_absent(struct bed *bed, uint64_t index)
 {
     void *value = &value;
-    syncmap_pin();
+    handed_begin(bed->ownership);
     CHECK(syncmap_load(bed->map, KEY(bed, index), &value) == 0);
     CHECK(value == NULL);
-    syncmap_unpin();
+    handed_end(bed->ownership);
+}
+
+void handed_begin(enum ownership ownership)
+{
+    if (ownership == OWNED) syncmap_pin();
+}
+
+void handed_end(enum ownership ownership)
+{
+    if (ownership == OWNED) syncmap_unpin();
 }
 
 void handed_done(enum ownership ownership, void *value)
@@ -155,7 +165,7 @@ static bool visit_compare(syncmap_key key, void *value, void *context)
 void bed_compare(struct bed *bed, struct reference *reference, uint64_t keys)
 {
     CHECK(syncmap_len(bed->map) == reference_len(reference));
-    syncmap_pin();
+    handed_begin(bed->ownership);
     for (uint64_t index = 0; index < keys; index++) {
         void *value = &value;
         void *expected;
@@ -165,7 +175,7 @@ void bed_compare(struct bed *bed, struct reference *reference, uint64_t keys)
         if (value) value_check(value, index);
         handed_done(bed->ownership, value);
     }
-    syncmap_unpin();
+    handed_end(bed->ownership);
     struct comparison comparison = {.bed = bed, .reference = reference};
     CHECK(syncmap_range(bed->map, visit_compare, &comparison) == 1);
     CHECK(comparison.count == reference_len(reference));

@@ -60,6 +60,10 @@ void bed_delete(struct bed *bed, uint64_t index, int result);
 void bed_check_present(struct bed *bed, uint64_t index);
 void bed_check_absent(struct bed *bed, uint64_t index);
 
+/* Around a call that hands out a value, and its use: a pin where the header asks for one, and nowhere else, so that an
+ * acquired value has to do without. */
+void handed_begin(enum ownership ownership);
+void handed_end(enum ownership ownership);
 /* The caller is done with what load, actual or a visit handed out; with what swap or load_and_delete wrote to
  * previous; with a value that the map refused. NULL is fine. */
 void handed_done(enum ownership ownership, void *value);

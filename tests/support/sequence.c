@@ -139,7 +139,7 @@ static void call_load(struct sequence *s, uint64_t index)
     void *value = s;
     void *expected;
     bool wanted = rng_below(&s->rng, 4) != 0;
-    syncmap_pin();
+    handed_begin(s->bed.ownership);
     int result = syncmap_load(s->bed.map, key_of(s, index), wanted ? &value : NULL);
     CHECK(result == reference_load(&s->reference, index, &expected));
     if (wanted) {
@@ -147,7 +147,7 @@ static void call_load(struct sequence *s, uint64_t index)
         if (value) value_check(value, index);
         handed_done(s->bed.ownership, value);
     }
-    syncmap_unpin();
+    handed_end(s->bed.ownership);
 }
 
 static void call_store(struct sequence *s, uint64_t index)
@@ -167,7 +167,7 @@ static void call_load_or_store(struct sequence *s, uint64_t index)
     void *actual = s;
     void *expected;
     bool wanted = rng_below(&s->rng, 4) != 0;
-    syncmap_pin();
+    handed_begin(s->bed.ownership);
     int result = syncmap_load_or_store(s->bed.map, key_of(s, index), value, wanted ? &actual : NULL);
     if (out_of_memory(s, result)) {
         CHECK(actual == s);
@@ -176,7 +176,7 @@ static void call_load_or_store(struct sequence *s, uint64_t index)
         CHECK(!wanted || actual == expected);
         if (wanted) handed_done(s->bed.ownership, actual);
     }
-    syncmap_unpin();
+    handed_end(s->bed.ownership);
     if (result != 0) refused_done(s->bed.ownership, value);
 }
 
@@ -241,7 +241,9 @@ static void call_compare_and_delete(struct sequence *s, uint64_t index)
     void *expected = expected_of(s, index, &fresh);
     protect(s);
     int result = syncmap_compare_and_delete(s->bed.map, key_of(s, index), expected);
-    if (!out_of_memory_if_owning(s, result)) CHECK(result == reference_compare_and_delete(&s->reference, index, expected));
+    if (!out_of_memory_if_owning(s, result)) {
+        CHECK(result == reference_compare_and_delete(&s->reference, index, expected));
+    }
     protect_end(s);
     refused_done(s->bed.ownership, fresh);
 }

@@ -9,8 +9,8 @@
 
 /* Runs sequence `number` of this configuration, from map to finish_map: a few rounds of 20 to 60 calls on 1 to 12
  * keys, a clear between rounds. Ownership, equality of values, copies of custom keys, capacity and the mix of
- * operations are drawn as well. With `faults` the allocator fails at random, and so does the dup of custom keys: then each
- * call either does all or returns SYNCMAP_ENOMEM and does nothing. Returns the number of rounds. */
+ * operations are drawn as well. With `faults` the allocator fails at random, and so does the dup of custom keys: then
+ * each call either does all or returns SYNCMAP_ENOMEM and does nothing. Returns the number of rounds. */
 uint64_t sequence_run(const struct config *config, uint64_t number, bool faults);
 
 #endif
