@@ -22,9 +22,11 @@ struct key_type {
 static bool key_functions_fit(enum syncmap_kind kind, const syncmap_key_functions *f);
 static void key_type_init(struct key_type *type, enum syncmap_kind kind, const syncmap_options *options);
 
-/* Whether `key` is one that a map of this type can have. */
+/* Whether `key` is one that a map of this type can have. (Integers first, here and below: they are what is in a hurry.) */
 static inline bool key_is_valid(const struct key_type *type, syncmap_key key)
 {
+    if (likely(type->kind == SYNCMAP_U64))
+        return key.len == SYNCMAP_KEY_TAG(SYNCMAP_U64);
     if (key.len >> SYNCMAP_KEY_LEN_BITS != SYNCMAP_KEY_TAG(type->kind) >> SYNCMAP_KEY_LEN_BITS)
         return false;
     switch (type->kind) {
@@ -42,31 +44,33 @@ static inline bool key_is_valid(const struct key_type *type, syncmap_key key)
 /* Runs user code for custom keys. */
 static inline uint64_t key_hash(const struct key_type *type, syncmap_key key)
 {
+    if (likely(type->kind == SYNCMAP_U64))
+        return hash_u64(key.as.u64, type->seed);
     switch (type->kind) {
     case SYNCMAP_STRING:
     case SYNCMAP_BYTES:
         return hash_bytes(key.as.ptr, syncmap_key_len(key), type->secret);
-    case SYNCMAP_CUSTOM:
-        return hash_u64(type->custom.hash(key.as.ptr, type->seed[0], type->context), type->seed);
     case SYNCMAP_U64:
+    case SYNCMAP_CUSTOM:
     default:
-        return hash_u64(key.as.u64, type->seed);
+        return hash_u64(type->custom.hash(key.as.ptr, type->seed[0], type->context), type->seed);
     }
 }
 
 /* Whether two valid keys with the same whole hash are equal. Runs user code for custom keys. */
 static inline bool key_is_equal(const struct key_type *type, syncmap_key stored, syncmap_key key)
 {
+    if (likely(type->kind == SYNCMAP_U64))
+        return true; /* H1 of hash.h */
     switch (type->kind) {
     case SYNCMAP_STRING:
     case SYNCMAP_BYTES:
         return stored.len == key.len &&
                (syncmap_key_len(key) == 0 || memcmp(stored.as.ptr, key.as.ptr, syncmap_key_len(key)) == 0);
-    case SYNCMAP_CUSTOM:
-        return type->custom.equal(stored.as.ptr, key.as.ptr, type->context);
     case SYNCMAP_U64:
+    case SYNCMAP_CUSTOM:
     default:
-        return true; /* H1 of hash.h */
+        return type->custom.equal(stored.as.ptr, key.as.ptr, type->context);
     }
 }
 

@@ -77,7 +77,7 @@ struct query {
 
 static inline bool query_init(struct query *q, const struct syncmap *m, syncmap_key key)
 {
-    if (m == NULL || !key_is_valid(&m->key, key))
+    if (unlikely(m == NULL || !key_is_valid(&m->key, key)))
         return false;
     *q = (struct query){.key = key, .hash = key_hash(&m->key, key), .type = &m->key};
     return true;

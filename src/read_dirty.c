@@ -92,10 +92,11 @@ static inline struct entry *find(const struct table *t, const struct query *q, b
     for (size_t i = q->hash & t->mask;; i = (i + 1) & t->mask) {
         /* P3; relaxed: frozen since P1 published it */
         struct entry *e = frozen ? ld_relaxed(&slots[i].entry) : ld_seq_cst(&slots[i].entry);
+        if (ld_relaxed(&slots[i].hash) == q->hash && likely(e != NULL && e != TOMBSTONE) && /* relaxed: P3 */
+            query_matches(q, e, e->key))
+            return e;
         if (e == NULL)
             return NULL;
-        if (ld_relaxed(&slots[i].hash) == q->hash && e != TOMBSTONE && query_matches(q, e, e->key)) /* relaxed: P3 */
-            return e;
     }
 }
 

@@ -485,7 +485,14 @@ static void library_use(void *context)
         CHECK(l->load(l->map, syncmap_u64(key), &value) == 1 && value == l);
         CHECK(l->store(l->map, syncmap_u64(key), NULL) == 1);
     }
-    l->pin(); /* the thread's end, after the last dlclose() even, runs code of the library */
+}
+
+/* The end of a pinned thread runs code of the library. */
+static void library_use_and_die(void *context)
+{
+    struct library *l = context;
+    library_use(l);
+    l->pin();
 }
 
 static void library_once(const char *path)
@@ -503,7 +510,7 @@ static void library_once(const char *path)
     l.map = l.new(SYNCMAP_U64, NULL);
     CHECK(l.map != NULL);
     library_use(&l);
-    for (size_t i = 0; i < 2; i++) thread_start(&threads[i], library_use, &l);
+    for (size_t i = 0; i < 2; i++) thread_start(&threads[i], library_use_and_die, &l);
     for (size_t i = 0; i < 2; i++) thread_join(&threads[i]);
     l.free(l.map);
     l.barrier();
