@@ -22,8 +22,8 @@
  *     figure of load_or_store is of that.
  *   - A phase lasts a tenth of a second at least: loads and stores make more passes, load_or_store and delete
  *     take a fresh map for each pass and add up the times; making, filling and freeing maps is not timed.
- *   - Threads are pinned to processors and start at a barrier. The maps take turns, A B A B, within each repetition
- *     on fresh maps, and a row is the median of all repetitions with the least and the greatest.
+ *   - Threads are pinned to processors and start at a barrier. The maps and the numbers of threads take turns within each
+ *     repetition, A1 B1 A2 B2 A1 B1 ..., on fresh maps, and a row is the median of all repetitions with the least and the greatest.
  *   - A thread that got less than 0.9 of its processor was disturbed: the phase is repeated, three times at the
  *     most, and the row is marked '*' if that was no help. A thread also gets less when it goes to sleep in
  *     front of a lock. That is the map's own doing, so it is not repeated, and marked '*s'.
@@ -371,25 +371,32 @@ static struct row summarise(struct sample *samples, unsigned count)
     return row;
 }
 
-/* Fills the two rows of an operation. */
-static void measure(const struct operation *operation, const struct workload *workload,
-                    const struct options *options, struct row results[MAPS])
+/* Fills the rows of an operation: by threads and map, which all take turns within each repetition, so that what else the
+ * machine does in these seconds meets them alike. */
+static void measure(const struct operation *operation, const struct workload *workloads,
+                    const struct options *options, struct row results[LIST_MOST][OPERATIONS][MAPS])
 {
-    struct sample *samples[MAPS];
-    size_t repeats[MAPS];
+    struct sample *samples[LIST_MOST][MAPS];
+    size_t repeats[LIST_MOST][MAPS];
 
-    for (int map = 0; map < MAPS; map++) {
-        samples[map] = take(options->repetitions, sizeof *samples[map]);
-        repeats[map] = calibrate(&adapters[map], operation, workload, options->seconds);
-    }
-    for (unsigned i = 0; i < options->repetitions; i++) {
+    for (size_t t = 0; t < options->thread_count; t++) {
         for (int map = 0; map < MAPS; map++) {
-            samples[map][i] = run_undisturbed(&adapters[map], operation, workload, repeats[map]);
+            samples[t][map] = take(options->repetitions, sizeof *samples[t][map]);
+            repeats[t][map] = calibrate(&adapters[map], operation, &workloads[t], options->seconds);
         }
     }
-    for (int map = 0; map < MAPS; map++) {
-        results[map] = summarise(samples[map], options->repetitions);
-        free(samples[map]);
+    for (unsigned i = 0; i < options->repetitions; i++) {
+        for (size_t t = 0; t < options->thread_count; t++) {
+            for (int map = 0; map < MAPS; map++) {
+                samples[t][map][i] = run_undisturbed(&adapters[map], operation, &workloads[t], repeats[t][map]);
+            }
+        }
+    }
+    for (size_t t = 0; t < options->thread_count; t++) {
+        for (int map = 0; map < MAPS; map++) {
+            results[t][operation - operations][map] = summarise(samples[t][map], options->repetitions);
+            free(samples[t][map]);
+        }
     }
 }
 
@@ -539,7 +546,7 @@ static struct options parse_options(int argc, char **argv)
     if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0) {
         die("out of memory");
     }
-    options.repetitions = options.quick ? 3 : 7;
+    options.repetitions = options.quick ? 3 : 9;
     options.seconds = options.quick ? 0.01 : 0.1;
     if (options.size_count == 0) {
         options.size_count = 2;
@@ -547,6 +554,26 @@ static struct options parse_options(int argc, char **argv)
         options.sizes[1] = options.quick ? 100000 : 1000000;
     }
     return options;
+}
+
+static void measure_size(size_t s, const struct options *options, FILE *tsv)
+{
+    struct workload workloads[LIST_MOST];
+
+    for (size_t t = 0; t < options->thread_count; t++) {
+        workloads[t] = workload_make(options->sizes[s], (unsigned)options->threads[t]);
+    }
+    for (int operation = 0; operation < OPERATIONS; operation++) {
+        measure(&operations[operation], workloads, options, rows[s]);
+        for (size_t t = 0; t < options->thread_count; t++) {
+            for (int map = 0; map < MAPS; map++) {
+                print_row(&operations[operation], &workloads[t], map, &rows[s][t][operation][map], tsv);
+            }
+        }
+    }
+    for (size_t t = 0; t < options->thread_count; t++) {
+        workload_free(&workloads[t]);
+    }
 }
 
 int main(int argc, char **argv)
@@ -559,17 +586,7 @@ int main(int argc, char **argv)
     }
     print_head(&options, tsv);
     for (size_t s = 0; s < options.size_count; s++) {
-        for (size_t t = 0; t < options.thread_count; t++) {
-            struct workload workload = workload_make(options.sizes[s], (unsigned)options.threads[t]);
-
-            for (int operation = 0; operation < OPERATIONS; operation++) {
-                measure(&operations[operation], &workload, &options, rows[s][t][operation]);
-                for (int map = 0; map < MAPS; map++) {
-                    print_row(&operations[operation], &workload, map, &rows[s][t][operation][map], tsv);
-                }
-            }
-            workload_free(&workload);
-        }
+        measure_size(s, &options, tsv);
     }
     print_ratios(&options);
     if (tsv && (ferror(tsv) | fclose(tsv))) {

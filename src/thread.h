@@ -37,7 +37,7 @@ struct reclaim_slot;
 
 struct thread {
     /* Read by collectors, written by the thread alone (T2). */
-    alignas(CACHE_LINE) _Atomic uint64_t epoch; /* in which it is pinned; 0: it is not. thread_shared: see reclaim.h */
+    alignas(2 * CACHE_LINE) _Atomic uint64_t epoch; /* in which it is pinned; 0: it is not. thread_shared: see reclaim.h */
     struct membarrier_cell cell;
     _Atomic(struct reclaim_link *) retired; /* what it retired since the last collection: collectors take it all */
     _Atomic size_t retired_bytes;           /* ever */
