@@ -52,11 +52,13 @@
  *     reference of its own and needs no pin. What swap and load_and_delete write to *previous is such a
  *     reference too, and the caller may give it up at once; the map's own goes through value_free.
  * A library built with SYNCMAP_DEBUG aborts when an owning map without value_acquire hands a value to a
- * thread that is not pinned; a load whose `value` is NULL hands out nothing. range pins by itself for as long as it
+ * thread that is not pinned; a load whose `value` is NULL hands out nothing, and
+ * what swap and load_and_delete hand over is the caller's own. range pins by itself for as long as it
  * runs. Callbacks leave pins as they found them.
  *
  * THREADS need no registration: a thread attaches itself at its first call and is detached when it
- * exits. There is no background thread. Every function may be called by any thread at any time, but for
+ * exits (by a destructor of thread-specific data; one whose first call is in the last round of such destructors stays
+ * attached, so it must not leave a pin). There is no background thread. Every function may be called by any thread at any time, but for
  * syncmap_free() (see there).
  *
  * SIGNALS. syncmap_pin(), syncmap_load() and syncmap_unpin() are async-signal-safe on a thread that has made a map,
@@ -328,8 +330,9 @@ SYNCMAP_API int syncmap_retire(void *object, void (*release)(void *object));
 
 /* Waits until all that was retired before the call, by any thread, was released: replaced and deleted values, keys,
  * objects given to syncmap_retire(), maps given to syncmap_free(). Blocks until every thread that is pinned
- * now has unpinned. Called by a thread that is pinned, or from a release function or value_free, it would
- * wait for itself: there it returns at once and has done nothing. */
+ * now has unpinned. Called by a thread that is pinned, or from what the library calls to release something
+ * (a release function, value_free, drop, the allocator's free), it would wait for itself: there it returns at once
+ * and has done nothing. */
 SYNCMAP_API void syncmap_barrier(void);
 
 /* ---- the rest ------------------------------------------------------------------------------------ */
