@@ -432,28 +432,39 @@ static int swapped(struct era *era, void *old, void **previous)
     return 1;
 }
 
+/* Takes mu with all at hand that a write needs: the entry that read or dirty has, or (*e is NULL) room for a new key. False:
+ * memory is out, and nothing happened. */
+static bool lock_to_write(struct read_dirty *m, struct query *q, struct room *room, struct entry **e, bool *in_dirty)
+{
+    for (;;) {
+        if (!room_reserve(m, q, room)) {
+            room_release(m, room);
+            return false;
+        }
+        lock(m, q);
+        *e = find_to_write(m, q, in_dirty);
+        if (*e != NULL || (room->entry != NULL && room_has_table(m, room)))
+            return true;
+        unlock(m, q); /* what was reserved is not what is needed by now */
+    }
+}
+
 static NOINLINE int swap_slow(struct read_dirty *m, struct query q, void *value, void **previous)
 {
     struct room room = {0};
-    void *old = DELETED;
+    struct entry *e;
+    bool in_dirty;
     int result = 0;
-    for (bool done = false; !done;) {
-        if (!room_reserve(m, &q, &room)) {
-            room_release(m, &room);
-            return SYNCMAP_ENOMEM;
-        }
-        bool in_dirty;
-        lock(m, &q);
-        struct entry *e = find_to_write(m, &q, &in_dirty);
-        if (e != NULL) {
-            done = entry_try_swap(e, value, &old); /* under mu nothing is expunged: always true */
-            result = swapped(m->era, old, previous);
-        } else if (room.entry != NULL && room_has_table(m, &room)) {
-            add_new(m, &q, &room, value);
-            done = true;
-        }
-        unlock(m, &q);
+    if (!lock_to_write(m, &q, &room, &e, &in_dirty))
+        return SYNCMAP_ENOMEM;
+    if (e != NULL) {
+        void *old = DELETED;
+        entry_try_swap(e, value, &old); /* under mu nothing is EXPUNGED that find_to_write returned: it succeeds */
+        result = swapped(m->era, old, previous);
+    } else {
+        add_new(m, &q, &room, value);
     }
+    unlock(m, &q);
     room_release(m, &room);
     return result;
 }
@@ -493,26 +504,20 @@ static int entry_try_load_or_store(struct entry *e, struct era *era, void *value
 static NOINLINE int load_or_store_slow(struct read_dirty *m, struct query q, void *value, void **actual)
 {
     struct room room = {0};
-    int result = -1;
-    while (result < 0) {
-        if (!room_reserve(m, &q, &room)) {
-            room_release(m, &room);
-            return SYNCMAP_ENOMEM;
-        }
-        bool in_dirty;
-        lock(m, &q);
-        struct entry *e = find_to_write(m, &q, &in_dirty);
-        if (e != NULL) {
-            result = entry_try_load_or_store(e, m->era, value, actual); /* under mu nothing is expunged: never < 0 */
-            if (in_dirty)
-                miss(m);
-        } else if (room.entry != NULL && room_has_table(m, &room)) {
-            add_new(m, &q, &room, value);
-            *actual = value;
-            result = 0;
-        }
-        unlock(m, &q);
+    struct entry *e;
+    bool in_dirty;
+    int result = 0;
+    if (!lock_to_write(m, &q, &room, &e, &in_dirty))
+        return SYNCMAP_ENOMEM;
+    if (e != NULL) {
+        result = entry_try_load_or_store(e, m->era, value, actual); /* as in swap_slow: never < 0 */
+        if (in_dirty)
+            miss(m);
+    } else {
+        add_new(m, &q, &room, value);
+        *actual = value;
     }
+    unlock(m, &q);
     room_release(m, &room);
     return result;
 }
