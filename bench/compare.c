@@ -226,7 +226,7 @@ static pthread_t start_pinned(struct worker *worker)
 struct sample {
     double seconds; /* of passes */
     double ns;      /* per operation, in a thread */
-    double mops;    /* million operations a second, by all threads */
+    double mops;    /* million operations a second: the sum of the threads' rates, each over its own time */
     double share;   /* of its processor that a thread had; the least of all threads */
     bool slept;     /* a thread was away by itself, in front of a lock */
 };
@@ -235,7 +235,6 @@ static struct sample evaluate(const struct phase *phase, const struct worker *wo
 {
     unsigned threads = phase->workload->threads;
     struct sample sample = {(double)workers[0].wall / 1e9, 0, 0, 1, false};
-    double operations_done = 0;
 
     for (unsigned i = 0; i < threads; i++) {
         const struct worker *worker = &workers[i];
@@ -246,12 +245,11 @@ static struct sample evaluate(const struct phase *phase, const struct worker *wo
             die("%s, %s: %zu wrong answers of %zu", phase->adapter->name, phase->operation->name,
                 done - worker->right, done);
         }
-        operations_done += (double)done;
+        sample.mops += (double)done / (double)worker->busy * 1e3;
         sample.ns += (double)worker->busy / (double)done / threads;
         sample.share = share < sample.share ? share : sample.share;
         sample.slept |= (double)worker->sleeps > (double)worker->watched / 1e6; /* once a millisecond */
     }
-    sample.mops = operations_done / sample.seconds / 1e6;
     return sample;
 }
 
