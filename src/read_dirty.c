@@ -194,6 +194,7 @@ static void promote(struct read_dirty *m)
     m->expunged = NULL;
     st_relaxed(&m->expunged_count, 0); /* relaxed: under mu; room_reserve() only guesses by it */
     table_retire(m, old, expunged);
+    debug_count(promotions);
 }
 
 /* The seed's missLocked. Promotion costs a later copy of all slots: a dirty that has far more of them than keys (made for
@@ -337,9 +338,11 @@ static void build_dirty(struct read_dirty *m, struct table *dirty)
             m->expunged->link.dead.prev = e;
         m->expunged = e;
         st_relaxed(&m->expunged_count, ld_relaxed(&m->expunged_count) + 1); /* relaxed: under mu */
+        debug_count(expunged);
     }
     dirty->era = m->era;
     st_seq_cst(&m->dirty, dirty); /* P4 */
+    debug_count(builds);
 }
 
 /* EXPUNGED becomes DELETED; true if it did, and then the caller adds the entry to dirty. Under mu. */
@@ -355,6 +358,7 @@ static bool unexpunge(struct read_dirty *m, struct entry *e)
     if (e->link.dead.next != NULL)
         e->link.dead.next->link.dead.prev = e->link.dead.prev;
     st_relaxed(&m->expunged_count, ld_relaxed(&m->expunged_count) - 1); /* relaxed: under mu */
+    debug_count(revived);
     return true;
 }
 
@@ -387,6 +391,7 @@ static void grow_dirty(struct read_dirty *m, struct table *larger)
     larger->era = m->era;
     st_seq_cst(&m->dirty, larger); /* P4 */
     table_retire(m, dirty, 0);
+    debug_count(growths);
 }
 
 /* Adds the new key with its value. `room` suffices. Under mu. */
@@ -662,7 +667,7 @@ static int rd_range(struct read_dirty *m, bool (*visit)(syncmap_key, void *, voi
     return 1;
 }
 
-/* ---- clear, len ---- */
+/* ---- clear ---- */
 
 static int rd_clear(struct read_dirty *m)
 {
@@ -686,13 +691,4 @@ static int rd_clear(struct read_dirty *m)
     m->era = fresh;
     unlock(m, NULL);
     return 0;
-}
-
-static size_t rd_len(struct read_dirty *m)
-{
-    const struct era *era = read_table(ld_seq_cst(&m->read))->era; /* P1 */
-    long keys = 0;
-    for (size_t i = 0; i < STRIPES; i++)
-        keys += ld_relaxed(&era->stripes[i].keys); /* relaxed: beside writers, len is no instant */
-    return keys > 0 ? (size_t)keys : 0;
 }

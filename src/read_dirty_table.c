@@ -149,6 +149,15 @@ static inline void era_count(struct era *era, long keys)
     add_relaxed(&era->stripes[self ? self->index % STRIPES : 0].keys, keys); /* relaxed: len() promises no order */
 }
 
+static size_t rd_len(struct read_dirty *m)
+{
+    const struct era *era = read_table(ld_seq_cst(&m->read))->era; /* P1 */
+    long keys = 0;
+    for (size_t i = 0; i < STRIPES; i++)
+        keys += ld_relaxed(&era->stripes[i].keys); /* relaxed: beside writers, len is no instant */
+    return keys > 0 ? (size_t)keys : 0;
+}
+
 /* ---- invariants ---- */
 
 /* Whether a table has an entry, and how many times. */

@@ -213,6 +213,7 @@ static void collector_move_lasts(uint64_t tag, uint64_t epoch, struct reclaim_li
 static void collector_pass(struct thread *self, struct reclaim_list *ready)
 {
     uint64_t epoch = ld_relaxed(&reclaim.epoch); /* relaxed: only passes change it, under the mutex */
+    debug_count(passes);
     collector_take_from(&thread_shared);
     for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) /* P2 of thread.h */
         collector_take_from(t);
