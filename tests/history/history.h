@@ -25,7 +25,7 @@ enum history_operation {
 /* Values are numbers: 0 says that there is none, so a test numbers its values, the user's NULL included, from 1. */
 struct history_event {
     uint64_t begin, end; /* before the call and after it: end of one < begin of another, and it came first */
-    uint16_t thread;     /* below HISTORY_THREADS; one thread's events do not overlap */
+    uint16_t thread;     /* below HISTORY_THREADS; each event of one ends before its next begins */
     uint8_t operation;
     uint8_t key;         /* below HISTORY_KEYS; of clear: 0 */
     int8_t result;       /* as in syncmap.h: 1 or 0 */
@@ -50,8 +50,11 @@ struct history_verdict {
 struct history_verdict history_check(const struct history_event *events, size_t count);
 
 /* The same for each key by itself; clear is an operation on every key. Linearizability is local (Herlihy and Wing 1990), so for
- * operations on one key this says as much; a clear may be at another instant for each key, and stores that wait in a
- * processor's store buffer are not seen. */
+ * operations on one key this says as much (two keys' stores that each wait in a store buffer show as a late store of one of
+ * them); but a clear may be at another instant for each key. */
 struct history_verdict history_check_by_key(const struct history_event *events, size_t count);
+
+/* One event in words, for a person. */
+void history_text(const struct history_event *event, char *text, size_t size);
 
 #endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Stacks of the model's threads, by ucontext, with what AddressSanitizer wants to be told.
+ */
+#include <stdlib.h>
+
+#include "model/scheduler_parts.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+#ifdef WITH_ASAN
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+enum { STACK_SIZE = 256 << 10 };
+
+static struct coroutine *left; /* the one that was left last */
+
+static void leave(struct coroutine *from, const struct coroutine *to)
+{
+    left = from;
+#ifdef WITH_ASAN
+    __sanitizer_start_switch_fiber(&from->fake, to->bottom, to->size);
+#else
+    (void)to;
+#endif
+}
+
+void coroutine_arrived(struct coroutine *self)
+{
+#ifdef WITH_ASAN
+    const void *bottom;
+    size_t size;
+    __sanitizer_finish_switch_fiber(self->fake, &bottom, &size);
+    if (left->stack == NULL) {
+        left->bottom = bottom;
+        left->size = size;
+    }
+#else
+    (void)self;
+#endif
+}
+
+void coroutine_start(struct coroutine *coroutine, void (*body)(void))
+{
+    if (coroutine->stack == NULL && (coroutine->stack = malloc(STACK_SIZE)) == NULL) abort();
+    if (getcontext(&coroutine->context) != 0) abort();
+    coroutine->context.uc_stack.ss_sp = coroutine->stack;
+    coroutine->context.uc_stack.ss_size = STACK_SIZE;
+    coroutine->context.uc_link = NULL;
+    coroutine->bottom = coroutine->stack;
+    coroutine->size = STACK_SIZE;
+    coroutine->fake = NULL;
+    makecontext(&coroutine->context, body, 0);
+}
+
+void coroutine_switch(struct coroutine *from, struct coroutine *to)
+{
+    leave(from, to);
+    if (swapcontext(&from->context, &to->context) != 0) abort();
+    coroutine_arrived(from);
+}

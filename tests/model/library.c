@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The whole library in one unit, with the scheduler behind its atomics, locks, fences, memory and thread-specific data. A pass of
+ * the collector follows each retirement (SYNCMAP_RECLAIM_WORK 1), and every invariant is checked (SYNCMAP_DEBUG).
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/library.h"
+#include "model/scheduler.h"
+
+#include "atomic.h" /* and with it the system's own names, before they change */
+
+#define WITH_SITE(call, what) __extension__({ MODEL_SITE(what); call; })
+
+#define pthread_mutex_init(mutex, attributes) model_mutex_init(mutex)
+#define pthread_mutex_destroy(mutex) ((void)(mutex))
+#define pthread_mutex_lock(mutex) WITH_SITE(model_mutex_lock(mutex, &model_here), "lock " #mutex)
+#define pthread_mutex_trylock(mutex) WITH_SITE(model_mutex_trylock(mutex, &model_here), "trylock " #mutex)
+#define pthread_mutex_unlock(mutex) WITH_SITE(model_mutex_unlock(mutex, &model_here), "unlock " #mutex)
+#define platform_sleep(nanoseconds) WITH_SITE(((void)(nanoseconds), model_sleep(&model_here)), "sleep")
+#define platform_membarrier(command) WITH_SITE(membarrier_call(command, &model_here), "membarrier")
+
+static long membarrier_call(int command, const struct model_site *site)
+{
+    if (command == MEMBARRIER_QUERY) return MEMBARRIER_EXPEDITED | MEMBARRIER_REGISTER;
+    if (command == MEMBARRIER_EXPEDITED) model_membarrier(site);
+    return 0;
+}
+
+/* ---- memory ---- */
+
+static void *library_malloc(size_t size)
+{
+    return model_alloc(size, 16, MODEL_LIBRARY);
+}
+
+static void *library_calloc(size_t count, size_t size)
+{
+    return memset(library_malloc(count * size), 0, count * size);
+}
+
+static int library_memalign(void **memory, size_t alignment, size_t size)
+{
+    *memory = model_alloc(size, alignment, MODEL_LIBRARY);
+    return 0;
+}
+
+#define malloc library_malloc
+#define calloc library_calloc
+#define posix_memalign library_memalign
+#define free model_free /* (and, in this unit, the field of that name) */
+
+/* ---- thread-specific data: one key ---- */
+
+static void (*specific_destructor)(void *);
+static void *specific[MODEL_THREADS];
+
+static int specific_create(pthread_key_t *key, void (*destructor)(void *))
+{
+    *key = 0;
+    specific_destructor = destructor;
+    return 0;
+}
+
+static int specific_set(pthread_key_t key, const void *value)
+{
+    (void)key;
+    specific[model_self()] = (void *)(uintptr_t)value;
+    return 0;
+}
+
+#define pthread_key_create specific_create
+#define pthread_setspecific specific_set
+
+/* ---- the library, as in src/syncmap.c ---- */
+
+#include "membarrier.c"
+#include "thread.c"
+#include "reclaim.c"
+#include "key.c"
+#include "read_dirty_table.c"
+/* What only a debug build looks at is no step. */
+#define rd_check(m) (model_quiet(true), rd_check(m), model_quiet(false))
+#include "read_dirty.c"
+#undef rd_check
+#include "api.c"
+
+/* ---- a run ---- */
+
+/* Every variable that a run may change. One that is missing here makes repeated runs differ, which the scheduler notices. */
+static struct {
+    void *variable;
+    size_t size;
+    size_t start; /* of its copy, in `copies` */
+} variables[] = {
+#define VARIABLE(name) {&name, sizeof name, 0}
+    VARIABLE(membarrier_expedited), VARIABLE(membarrier_cells), VARIABLE(thread_mutex),   VARIABLE(thread_key),
+    VARIABLE(thread_ready),         VARIABLE(thread_count),     VARIABLE(thread_shared),  VARIABLE(thread_records),
+    VARIABLE(reclaim),              VARIABLE(collector),        VARIABLE(maps_mutex),     VARIABLE(maps),
+    VARIABLE(tombstone),            VARIABLE(specific),
+#undef VARIABLE
+};
+enum { VARIABLES = sizeof variables / sizeof variables[0] };
+static char copies[8192];
+
+void library_begin(void)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < VARIABLES; i++) {
+        variables[i].start = used;
+        used += variables[i].size;
+        if (used > sizeof copies) abort();
+        memcpy(copies + variables[i].start, variables[i].variable, variables[i].size);
+    }
+    model_thread_local(&own, sizeof own);
+}
+
+void library_reset(void)
+{
+    for (size_t i = 0; i < VARIABLES; i++) memcpy(variables[i].variable, copies + variables[i].start, variables[i].size);
+}
+
+void library_thread_attach(void)
+{
+    (void)thread_attach();
+}
+
+void library_thread_exit(void)
+{
+    for (int round = 0; round < PTHREAD_DESTRUCTOR_ITERATIONS && specific[model_self()] != NULL; round++) {
+        void *value = specific[model_self()];
+        specific[model_self()] = NULL;
+        specific_destructor(value);
+    }
+}

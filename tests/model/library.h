@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The library under the scheduler, and what a run does to it beside calls of syncmap.h.
+ */
+#ifndef SYNCMAP_MODEL_LIBRARY_H
+#define SYNCMAP_MODEL_LIBRARY_H
+
+/* Once, first of all. */
+void library_begin(void);
+/* All variables of the library as at the start of the process. */
+void library_reset(void);
+/* The running thread's record. */
+void library_thread_attach(void);
+/* What the system does at the end of a thread: calls the destructor in rounds, while it asks for one. */
+void library_thread_exit(void);
+
+#endif

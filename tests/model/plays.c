@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The plays: one at least for each pair of atomics of the essays (src/read_dirty.c, reclaim.h, thread.h), and plays made up at
+ * random.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "model/play.h"
+
+const struct play plays[] = {
+    /* ---- entries: P1 and P2 of read_dirty.c ---- */
+    {"store against expunge", "S1 S2 M D1", {"S1", "S3"}, 0},
+    {"store against expunge, then promotion", "S1 S2 M D1", {"S1 L1", "S3 M"}, 0},
+    {"load_or_store against expunge", "S1 S2 M D1", {"O1", "S3 L1"}, 0},
+    {"delete against expunge", "S1 S2 M", {"D1 S1", "S3 M"}, 0},
+    {"two revive what is expunged", "S1 S2 M D1 S3", {"S1", "O1"}, 0},
+    {"revive against promotion", "S1 S2 M D1 S3", {"S1 L1", "M L1"}, 0},
+    {"revive against load", "S1 S2 M D1 S3", {"S1", "L1 L1"}, 0},
+    {"the old read after promotion", "S1 S2 M D1 S3", {"L1 S1", "M G G", "S2"}, 0},
+    {"expunged in one generation, alive in the next", "S1 S2 M D1 S3", {"S1 D1", "M S4 M"}, 0},
+    {"delete against promotion", "S1 M S2", {"D2 L2", "M"}, 0},
+    {"load_and_delete against promotion", "S1 M S2", {"X2", "M L2"}, 0},
+    {"load against promotion", "S1 M S2", {"L2 L1", "L2 L2 M"}, 0},
+    {"load against promotion and new key", "S1 M S2", {"L2", "M S3"}, 0},
+    {"delete from dirty against store", "S1 M S2", {"D2", "S2 L2"}, 0},
+    {"delete from dirty against load and store", "S1 M S2", {"D2", "S2", "L2"}, 0},
+    {"delete from dirty, twice", "S1 M S2", {"X2", "X2"}, 0},
+    {"delete from dirty, new key, promotion", "S1 M S2", {"D2", "S2 M", "L2"}, 0},
+    {"delete and store of a present key", "S1 M", {"D1 S1", "S1 L1"}, 0},
+    {"load_or_store against load_or_store", "", {"O1", "O1"}, 0},
+    {"load_or_store against load_or_store, amended", "S1 M S2", {"O3 L3", "O3"}, 0},
+    {"load_or_store against store against delete", "S1 M", {"O2", "S2", "D2"}, 0},
+    {"compare_and_swap, twice from one value", "S1 M", {"C1:1", "C1:1"}, 0},
+    {"compare_and_swap and back", "S1 M", {"C1:1 C1:10", "C1:10 L1"}, 0},
+    {"compare_and_swap in dirty against load_and_delete", "S1 M S2", {"C2:3", "X2", "L2"}, 0},
+    {"compare_and_delete against swap", "S1 M", {"K1:1", "W1"}, 0},
+    {"compare_and_delete in dirty against promotion", "S1 M S2", {"K2:3", "M S2"}, 0},
+    {"swap against swap", "S1 M", {"W1 L1", "W1"}, 0},
+    {"swap of a new key, twice", "S1 M", {"W2", "W2"}, 0},
+    {"NULL is a value", "s1 M", {"s1 L1", "D1 O1"}, 0},
+
+    /* ---- tables: P3 and P4 ---- */
+    {"dirty grows against load", "S1 S2 S3 S4 S5 S6", {"S7", "L3 L7"}, 0},
+    {"dirty grows against load and promotion", "S1 S2 S3 S4 S5 S6", {"S7", "L3", "M"}, 0},
+    {"dirty grows against delete", "S1 S2 S3 S4 S5 S6", {"S7 L7", "D3 L3"}, 0},
+    {"dirty is built against load", "S1 S2 M", {"S3", "L3 L1"}, 0},
+    {"dirty is built twice", "S1 S2 M", {"S3 M S4", "L3 L4"}, 0},
+    {"tombstones against a search", "S1 M S2 S3", {"D2 S2", "L3 L2"}, 0},
+    {"promotion by misses", "S1 M S2", {"L2 L3", "L3 L2"}, 0},
+
+    /* ---- clear, range ---- */
+    {"clear against store", "S1 M", {"Z", "S1 S2"}, 0},
+    {"clear against new key", "S1 M S2", {"Z", "O2 S3"}, 0},
+    {"clear against promotion", "S1 M S2", {"Z L1", "M L2"}, 0},
+    {"clear against delete", "S1 M S2", {"Z S1", "D1 X2"}, 0},
+    {"clear against revive", "S1 S2 M D1 S3", {"Z", "S1 L1"}, 0},
+    {"clear against clear", "S1 M S2", {"Z S1", "Z L1"}, 0},
+    {"clear against load in dirty", "S1 M S2", {"Z S2", "L2 L2"}, 0},
+    {"range against store and delete", "S1 S2 M", {"R", "D1 S3"}, 0},
+    {"range against clear", "S1 M S2", {"R", "Z S2"}, 0},
+    {"range against promotion", "S1 M S2", {"R", "M S3 M"}, 0},
+    {"range against range", "S1 M S2", {"R", "R S3"}, 0},
+
+    /* ---- reclamation: reclaim.h ---- */
+    {"retire against pin", "S1 M", {"H1 T T U", "S1 G G G"}, 0},
+    {"retire against two pins", "S1 M", {"H1 T U H1 T U", "S1 G S1 G G"}, 0},
+    {"retire against two readers", "S1 M", {"H1 T U", "H1 T U", "S1 G G G"}, 0},
+    {"delete from dirty against pin", "S1 M S2", {"H2 T U", "D2 G G G"}, 0},
+    {"two collectors", "S1 M", {"S1 G G", "S1 G G"}, 0},
+    {"two collectors against a pin", "S1 M", {"H1 T U", "S1 G G", "G G"}, 0},
+    {"barrier against pin", "S1 M", {"H1 T U", "D1 B"}, 0},
+    {"barrier against barrier", "S1", {"G B", "G B"}, 0},
+    {"barrier against retire", "S1 M", {"G B", "S1 G G"}, 0},
+
+    /* ---- threads: thread.h ---- */
+    {"thread exit against collect", "S1 M", {"H1 T", "S1 G G G"}, EXIT},
+    {"garbage of a thread that exits", "S1 M", {"S1 D1", "G G"}, EXIT},
+    {"two threads attach", "S1 M", {"L1", "S1"}, COLD | EXIT},
+    {"record reused", "S1 M", {"L1", "H1 T", "S1 G G G"}, COLD | EXIT},
+    {"attach against collect", "S1 M", {"H1 T U", "S1 G G"}, COLD},
+
+    /* ---- across keys, with store buffers: see ORDER in syncmap.h ---- */
+    {"store buffering: stores", "S1 S2 M", {"S1 L2", "S2 L1"}, 0},
+    {"store buffering: new keys", "", {"S1 L2", "S2 L1"}, 0},
+    {"store buffering: present and new", "S1 M", {"S1 L2", "S2 L1"}, 0},
+    {"store buffering: deletes", "S1 S2 M", {"D1 L2", "D2 L1"}, 0},
+    {"store buffering: clear", "S1 S2 M", {"Z L3", "S3 L1"}, 0},
+    {"store buffering: dirty", "S1 M S2 S3", {"D2 L3", "X3 L2"}, 0},
+    {"message passing", "S1 S2 M", {"S1 S2", "L2 L1"}, 0},
+    {"three readers and writers", "S1 S2 M", {"S1 S2", "L2 L1", "S2 L1"}, 0},
+};
+const size_t play_count = sizeof plays / sizeof plays[0];
+
+/* ---- made up ---- */
+
+static uint64_t state;
+
+static unsigned below(unsigned n)
+{
+    uint64_t z = state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (unsigned)((z ^ z >> 31) % n);
+}
+
+static void make_part(char text[PART_MAX], unsigned calls, const char *letters)
+{
+    size_t at = 0;
+    text[0] = '\0';
+    for (unsigned i = 0; i < calls; i++) {
+        char letter = letters[below((unsigned)strlen(letters))];
+        unsigned key = 1 + below(3);
+        if (letter == 'C' || letter == 'K')
+            at += (size_t)snprintf(text + at, PART_MAX - at, "%c%u:%u ", letter, key, below(2) ? 1 + below(8) : 10 * (1 + below(3)));
+        else if (strchr("ZRMG", letter) != NULL)
+            at += (size_t)snprintf(text + at, PART_MAX - at, "%c ", letter);
+        else
+            at += (size_t)snprintf(text + at, PART_MAX - at, "%c%u ", letter, key);
+    }
+}
+
+const struct play *play_random(uint64_t seed)
+{
+    static char name[PLAY_NAME], before[PART_MAX], part[MODEL_MAIN][PART_MAX];
+    static struct play play;
+    state = seed;
+    unsigned threads = 2 + (below(3) == 0);
+    make_part(before, 2 + below(6), "SSSSSDDMMMsZ");
+    play = (struct play){.name = name, .before = before, .flags = below(8) == 0 ? EXIT : 0};
+    bool range = false;
+    for (unsigned i = 0; i < threads; i++) {
+        make_part(part[i], 1 + below(threads == 2 ? 4 : 2), range ? "LLSSsDDXXWWOOCCKKMMZG" : "LLSSsDDXXWWOOCCKKMMZGR");
+        range |= strchr(part[i], 'R') != NULL;
+        play.part[i] = part[i];
+    }
+    snprintf(name, sizeof name, "random %llu", (unsigned long long)seed);
+    return &play;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the scheduler's own files share: threads, buffers, choices. See scheduler.h.
+ */
+#ifndef SYNCMAP_MODEL_SCHEDULER_PARTS_H
+#define SYNCMAP_MODEL_SCHEDULER_PARTS_H
+
+#include <ucontext.h>
+
+#include "model/scheduler.h"
+
+/* ---- memory.c ---- */
+
+void memory_reset(void);
+
+/* ---- choices.c: which way to go on ---- */
+
+enum explore_mode { EXHAUSTIVE, RANDOM, REPLAY };
+
+/* Before each run. */
+void choices_begin(enum explore_mode mode, const struct model_limits *limits, uint64_t stream, const char *replay);
+/* A number below `count`; 0 is free, the others cost one if `costly`. */
+unsigned choose(unsigned count, bool costly, const struct model_site *site);
+/* After a run of EXHAUSTIVE: prepares the next one; false: there is none. */
+bool choices_advance(void);
+void choices_forget(void);
+/* Prints them, in a form that `replay` takes. */
+void choices_print(void);
+
+/* ---- coroutine.c: stacks ---- */
+
+struct coroutine {
+    ucontext_t context;
+    char *stack; /* NULL: the system thread's own */
+    void *fake;  /* of AddressSanitizer */
+    const void *bottom;
+    size_t size;
+};
+void coroutine_start(struct coroutine *coroutine, void (*body)(void));
+void coroutine_switch(struct coroutine *from, struct coroutine *to);
+/* First of all in `body`. */
+void coroutine_arrived(struct coroutine *self);
+
+#endif
