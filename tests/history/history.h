@@ -50,8 +50,8 @@ struct history_verdict {
 struct history_verdict history_check(const struct history_event *events, size_t count);
 
 /* The same for each key by itself; clear is an operation on every key. Linearizability is local (Herlihy and Wing 1990), so for
- * operations on one key this says as much (two keys' stores that each wait in a store buffer show as a late store of one of
- * them); but a clear may be at another instant for each key. */
+ * operations on one key this says as much: two stores that each wait in a store buffer show as a late store of one of the
+ * keys. But a clear may be at another instant for each key. */
 struct history_verdict history_check_by_key(const struct history_event *events, size_t count);
 
 /* One event in words, for a person. */

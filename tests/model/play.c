@@ -282,7 +282,7 @@ static void call_compare(const struct call *call, unsigned thread)
     event->value = swap ? call->number : 0;
     /* A value that was never made is one that nothing equals. */
     event->expected = call->expected;
-    if (expected == NULL) expected = (struct value *)&w;
+    if (expected == NULL && call->expected != NULL_NUMBER) expected = (struct value *)&w;
     int result = swap ? syncmap_compare_and_swap(w.map, key_of(call->key), expected, value)
                       : syncmap_compare_and_delete(w.map, key_of(call->key), expected);
     event_end(event, result);

@@ -12,7 +12,7 @@
  *   G     retire an object         B     barrier: then all that this thread retired is gone
  *
  * Values have numbers: the n-th call of what is done before is n; the i-th call of thread t stores 10 * (t + 1) + i,
- * counting both from 0, but calls before from 1. NULL is 99.
+ * counting both from 0, but calls before from 1. NULL is 99, as an expected value too.
  */
 #ifndef SYNCMAP_MODEL_PLAY_H
 #define SYNCMAP_MODEL_PLAY_H

@@ -36,6 +36,8 @@ const struct play plays[] = {
     {"compare_and_swap in dirty against load_and_delete", "S1 M S2", {"C2:3", "X2", "L2"}, 0},
     {"compare_and_delete against swap", "S1 M", {"K1:1", "W1"}, 0},
     {"compare_and_delete in dirty against promotion", "S1 M S2", {"K2:3", "M S2"}, 0},
+    {"compare_and_swap expecting NULL", "s1 M", {"C1:99 L1", "D1 s1"}, 0},
+    {"compare_and_delete expecting NULL", "s1 S2 M D1 S3", {"K1:99 C1:99", "s1 M"}, 0},
     {"swap against swap", "S1 M", {"W1 L1", "W1"}, 0},
     {"swap of a new key, twice", "S1 M", {"W2", "W2"}, 0},
     {"NULL is a value", "s1 M", {"s1 L1", "D1 O1"}, 0},
