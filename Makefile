@@ -5,6 +5,12 @@
 #   make              the library, static and shared, in build/release
 #   make run          counts the C identifiers below DIR (/usr/include) with all cores, and checks the result
 #   make check        all tests; check-asan, check-tsan, check-ubsan: the same under a sanitizer
+#   make check-model  the protocol models (spin), and all interleavings of small plays, with their figures
+#   make check-long   what takes an hour: more interleavings, more histories, more torture, fuzzing, every mutant
+#   make torture      everything at once for SECONDS (60) on THREADS (4)
+#   make fuzz         libFuzzer for SECONDS (60)
+#   make mutants      plants each bug of tests/mutants, and tells which test finds it
+#   make coverage     lines and branches of src/ that the tests reach
 #   make bench        the table of bench/compare.c
 #   make install      as `cmake --install`, to PREFIX (/usr/local), below DESTDIR
 #   make clean
@@ -18,7 +24,8 @@ export CTEST_OUTPUT_ON_FAILURE = 1
 MAKEFLAGS += --no-print-directory
 CONFIGURE = cmake -S . $(if $(filter default,$(origin CC)),,-DCMAKE_C_COMPILER='$(CC)')
 
-.PHONY: all run check check-asan check-tsan check-ubsan bench install clean deps-build deps-check deps-bench
+.PHONY: all run check check-asan check-tsan check-ubsan check-model check-long torture fuzz mutants coverage bench install clean \
+  deps-build deps-check deps-bench deps-fuzz deps-coverage
 
 all: deps-build
 	$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX='$(PREFIX)'
@@ -46,6 +53,39 @@ check-tsan: deps-check
 check-ubsan: deps-check
 	$(call check_in,ubsan,-DSYNCMAP_SANITIZE=undefined)
 
+# The figures of build/check, which `check` has built.
+build-check: deps-check
+	$(CONFIGURE) -B build/check -DSYNCMAP_TESTS=ON -DSYNCMAP_DEBUG=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	cmake --build build/check --parallel $(JOBS)
+
+check-model: build-check
+	tests/promela/check.sh
+	build/check/tests/model/model
+
+torture: build-check
+	SECONDS=$${SECONDS:-60} build/check/tests/torture/torture
+
+fuzz: deps-fuzz
+	tests/fuzz/run.sh $(or $(SECONDS),60)
+
+mutants: deps-check
+	tests/mutants/run.sh $(ARGS)
+
+check-long: build-check deps-fuzz
+	tests/check-long.sh
+
+COVERAGE = --root . --filter src/ --exclude-throw-branches --exclude-unreachable-branches \
+  --exclude-branches-by-pattern '.*debug_assert.*'
+coverage: deps-coverage
+	$(CONFIGURE) -B build/coverage -DSYNCMAP_TESTS=ON -DSYNCMAP_DEBUG=ON -DSYNCMAP_EXAMPLES=ON -DCMAKE_BUILD_TYPE=Debug \
+	  -DCMAKE_C_FLAGS='--coverage -O0 -fprofile-update=atomic'
+	cmake --build build/coverage --parallel $(JOBS)
+	find build/coverage -name '*.gcda' -delete
+	cd build/coverage && ctest --parallel $(JOBS) $(CTEST_ARGS)
+	gcovr $(COVERAGE) --txt build/coverage/lines.txt build/coverage
+	gcovr $(COVERAGE) --branches --txt build/coverage/branches.txt --json build/coverage/coverage.json --html-details build/coverage/index.html build/coverage
+	cat build/coverage/lines.txt build/coverage/branches.txt
+
 bench: deps-bench
 	$(CONFIGURE) -B build/bench -DSYNCMAP_BENCH=ON -DCMAKE_BUILD_TYPE=Release
 	cmake --build build/bench --parallel $(JOBS)
@@ -57,5 +97,5 @@ install: all
 clean:
 	rm -rf build
 
-deps-build deps-check deps-bench:
+deps-build deps-check deps-bench deps-fuzz deps-coverage:
 	@tools/deps.sh $(@:deps-%=%)

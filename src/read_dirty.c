@@ -73,7 +73,8 @@
  *       publishes what the value points to, and the two-key promise of the header is the total order of these.
  *   P3  a slot's entry in a dirty that others may see is stored seq_cst under mu, and loaded seq_cst by searches without
  *       it; slot.hash is written before it. In a table that is read, slots are frozen: relaxed.
- *   P4  `dirty` is stored seq_cst under mu, and loaded seq_cst by searches without it.
+ *   P4  `dirty` is stored seq_cst under mu, and loaded seq_cst by searches without it. Promotion and clear store `read` first: a
+ *       search that finds dirty gone must find that read has changed, too.
  *   P5  versions: bumped by release under mu after the slot was written, read by acquire before a search without mu, and
  *       compared under mu.
  * All else is under mu.
@@ -188,7 +189,7 @@ static void promote(struct read_dirty *m)
     struct table *dirty = ld_relaxed(&m->dirty);          /* relaxed: under mu */
     size_t expunged = ld_relaxed(&m->expunged_count);     /* relaxed: under mu */
     st_seq_cst(&m->read, (uintptr_t)dirty);               /* P1 */
-    st_seq_cst(&m->dirty, NULL);                          /* P4 */
+    st_seq_cst(&m->dirty, NULL);                          /* P4: after read; see there */
     m->misses = 0;
     old->expunged = m->expunged; /* in no table now: they go with the old read */
     m->expunged = NULL;

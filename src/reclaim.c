@@ -183,7 +183,8 @@ static bool collector_batches_done(uint64_t batch)
 }
 
 /* Moves each last thing on by the stages of the essay; `tag` is this pass's, `epoch` the one after it. What is due
- * goes to the end of `ready`, whose batch will have the number `batch`. */
+ * goes to the end of `ready`, whose batch will have the number `batch`. (None overtakes another: a batch may be done
+ * between two looks, so a later one may find all batches done where an earlier one did not.) */
 static void collector_move_lasts(uint64_t tag, uint64_t epoch, struct reclaim_list *ready, uint64_t batch)
 {
     struct reclaim_list waiting = {0};

@@ -26,6 +26,9 @@
  *   6. whatever is tagged t with t + 2 <= epoch is free to go: taken out, the mutex given up, and released.
  * Nothing waits: where a reader is in the way, the pass ends at 5 and a later one goes on.
  *
+ * Steps 2 and 3 in this order: on a machine that may load a pointer before it loads the epoch it pins, what is taken after the
+ * heavy() could be held by a reader that has pinned t + 1. (x86 does not, so no test on it can tell; tests/promela does.)
+ *
  *   R1  What is tagged t was unreachable for new readers before the heavy() of the pass that tagged it.
  *   R2  A record pinned at e holds off the step from e + 1 to e + 2.
  *   R3  What is tagged t is released when epoch >= t + 2.

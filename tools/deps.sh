@@ -1,13 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# deps.sh build|check|bench: has the Debian packages that a target needs. Installs those that are missing if it is run by
+# deps.sh build|check|bench|fuzz|coverage: has the Debian packages that a target needs. Installs those that are missing if it is run by
 # root, else says which they are and fails. On a system without dpkg it leaves that to the user.
 set -eu
 case $1 in
 build) packages="gcc libc6-dev make cmake libxxhash-dev" ;;
-check) packages="gcc libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config g++" ;;
+check) packages="gcc libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config g++ spin" ;;
 bench) packages="gcc libc6-dev make cmake libxxhash-dev pkg-config libglib2.0-dev" ;;
-*) echo "usage: deps.sh build|check|bench" >&2; exit 2 ;;
+fuzz) packages="clang libclang-rt-14-dev libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config" ;;
+coverage) packages="gcc libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config g++ gcovr" ;;
+*) echo "usage: deps.sh build|check|bench|fuzz|coverage" >&2; exit 2 ;;
 esac
 command -v dpkg-query >/dev/null 2>&1 || exit 0
 missing=

@@ -42,8 +42,11 @@ static void *library_calloc(size_t count, size_t size)
     return memset(library_malloc(count * size), 0, count * size);
 }
 
+static unsigned refused; /* threads: their records */
+
 static int library_memalign(void **memory, size_t alignment, size_t size)
 {
+    if (refused >> model_self() & 1) return ENOMEM;
     *memory = model_alloc(size, alignment, MODEL_LIBRARY);
     return 0;
 }
@@ -120,7 +123,13 @@ void library_begin(void)
 
 void library_reset(void)
 {
+    refused = 0;
     for (size_t i = 0; i < VARIABLES; i++) memcpy(variables[i].variable, copies + variables[i].start, variables[i].size);
+}
+
+void library_refuse_records(unsigned threads)
+{
+    refused = threads;
 }
 
 void library_thread_attach(void)

@@ -9,6 +9,8 @@
 void library_begin(void);
 /* All variables of the library as at the start of the process. */
 void library_reset(void);
+/* Threads that get no memory for a record from now on, a bit for each. */
+void library_refuse_records(unsigned threads);
 /* The running thread's record. */
 void library_thread_attach(void);
 /* What the system does at the end of a thread: calls the destructor in rounds, while it asks for one. */

@@ -108,6 +108,7 @@ static void value_drop(struct value *value)
 static void on_free(void *value, void *context)
 {
     (void)context;
+    touch(value);
     value_drop(value);
 }
 
@@ -120,6 +121,7 @@ static void on_acquire(void *value, void *context)
 
 static void on_retired(void *value)
 {
+    touch(value);
     value_drop(value);
 }
 
@@ -361,6 +363,7 @@ static void call_hold(const struct call *call, unsigned thread)
 static void on_dummy(void *object)
 {
     struct value *dummy = object;
+    touch(dummy);
     w.dummies[dummy->number]--;
     value_drop(dummy);
 }
@@ -429,7 +432,9 @@ static void play_before(void)
 static void play_warm(unsigned thread)
 {
     w.held[thread] = NULL;
+    library_refuse_records((w.play->flags & NO_RECORD ? 1u : 0) | (w.play->flags & NO_RECORDS ? 2u : 0));
     if (!(w.play->flags & COLD)) library_thread_attach();
+    if (w.play->flags & REUSE) library_thread_exit();
 }
 
 static void play_run(unsigned thread)

@@ -26,7 +26,10 @@ enum { CALLS_MAX = 12, PART_MAX = 64, PLAY_NAME = 96 };
 enum ownership { PLAIN, OWNED, ACQUIRED };
 
 enum { COLD = 1, /* each thread's first call is explored: it gets its record then */
-       EXIT = 2  /* so is its end */ };
+       EXIT = 2, /* so is its end */
+       NO_RECORD = 4, /* thread 0 can have no record */
+       NO_RECORDS = 8, /* nor can thread 1 */
+       REUSE = 16 /* each has had a record, and given it back: there is one that all may take again */ };
 
 struct play {
     const char *name;

@@ -69,6 +69,8 @@ const struct play plays[] = {
     {"retire against two pins", "S1 M", {"H1 T U H1 T U", "S1 G S1 G G"}, 0},
     {"retire against two readers", "S1 M", {"H1 T U", "H1 T U", "S1 G G G"}, 0},
     {"delete from dirty against pin", "S1 M S2", {"H2 T U", "D2 G G G"}, 0},
+    {"delete from dirty against collect and load", "S1 M S2", {"D2", "G L2"}, 0},
+    {"replaced in dirty against collect and load", "S1 M S2 S3", {"S2 D3", "G L3 L2"}, 0},
     {"two collectors", "S1 M", {"S1 G G", "S1 G G"}, 0},
     {"two collectors against a pin", "S1 M", {"H1 T U", "S1 G G", "G G"}, 0},
     {"barrier against pin", "S1 M", {"H1 T U", "D1 B"}, 0},
@@ -81,6 +83,12 @@ const struct play plays[] = {
     {"two threads attach", "S1 M", {"L1", "S1"}, COLD | EXIT},
     {"record reused", "S1 M", {"L1", "H1 T", "S1 G G G"}, COLD | EXIT},
     {"attach against collect", "S1 M", {"H1 T U", "S1 G G"}, COLD},
+    {"one free record for two", "S1 M", {"S1 H1 T U", "S1 G G"}, REUSE},
+    {"one free record for two, and exit", "S1 M", {"S1 L1", "S1 D1"}, REUSE | EXIT},
+    {"retire against pin without a record", "S1 M", {"H1 T U", "S1 G G G"}, NO_RECORD},
+    {"retire against pins without a record", "S1 M", {"H1 T U", "H1 T U", "S1 G G G"}, NO_RECORD | NO_RECORDS},
+    {"load without a record", "S1 M S2", {"L1 L2", "D2 S1 G G"}, NO_RECORD},
+    {"store without a record", "S1 M S2", {"O1 O3", "D1 G G"}, NO_RECORD},
 
     /* ---- across keys, with store buffers: see ORDER in syncmap.h ---- */
     {"store buffering: stores", "S1 S2 M", {"S1 L2", "S2 L1"}, 0},

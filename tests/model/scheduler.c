@@ -11,7 +11,7 @@
 
 #include "model/scheduler_parts.h"
 
-enum { STEPS_MAX = 100000, TOLD_STEPS = 400, BUFFER_MAX = 64 };
+enum { STEPS_MAX = 100000, TOLD_STEPS = 400, BUFFER_MAX = 64, SLEEPS_MAX = 10000 };
 
 enum state { READY, BLOCKED, SLEEPING, DONE };
 
@@ -47,6 +47,7 @@ static struct {
     bool exploring; /* steps are choices */
     bool telling;   /* each step is printed */
     uint64_t steps; /* of this run */
+    unsigned sleeps;
     uint64_t run;
     struct told told[STEPS_MAX + 1];
     void *local;
@@ -288,6 +289,7 @@ int model_mutex_unlock(void *mutex, const struct model_site *site)
 void model_sleep(const struct model_site *site)
 {
     unsigned char list[MODEL_THREADS];
+    if (++s.sleeps > SLEEPS_MAX) model_fail("a thread waits for ever");
     model_step(MODEL_SLEEP, NULL, 0, true, site);
     if (!s.exploring || others(list) == 0) return;
     s.threads[s.self].state = SLEEPING;
@@ -323,6 +325,7 @@ static void run_once(void)
     s.self = MODEL_MAIN;
     s.exploring = false;
     s.steps = 0;
+    s.sleeps = 0;
     memory_reset();
     for (unsigned i = 0; i < MODEL_THREADS; i++) {
         s.threads[i].state = i < scene->threads ? READY : DONE;
