@@ -63,7 +63,7 @@ check-model: build-check
 	build/check/tests/model/model
 
 torture: build-check
-	SECONDS=$${SECONDS:-60} build/check/tests/torture/torture
+	env SECONDS=$(or $(SECONDS),60) build/check/tests/torture/torture
 
 fuzz: deps-fuzz
 	tests/fuzz/run.sh $(or $(SECONDS),60)

@@ -250,7 +250,8 @@ SYNCMAP_API void syncmap_free_value(void *value, void *context);
 
 /* ---- life of a map ------------------------------------------------------------------------------- */
 
-/* Makes an empty map. `options` may be NULL. NULL on error, with errno ENOMEM (memory is out), EINVAL (no such
+/* Makes an empty map. `options` may be NULL. NULL on error, with errno ENOMEM (memory is out, or the
+ * process has no more thread-specific keys), EINVAL (no such
  * kind or engine, SYNCMAP_CUSTOM without hash or equal, key functions with another kind, drop without dup,
  * value_acquire without value_free, alloc without free or the reverse), or ENOTSUP (SYNCMAP_ENGINE_FLAT). */
 SYNCMAP_API syncmap *syncmap_new(enum syncmap_kind kind, const syncmap_options *options);
@@ -317,7 +318,8 @@ SYNCMAP_API size_t syncmap_len(syncmap *m);
 /* From syncmap_pin() to the matching syncmap_unpin() nothing that this thread loaded, from any map, is freed. Pins
  * nest: the outermost unpin ends the protection. Both cost about a nanosecond, are wait-free, and never
  * fail. What any thread of the process retires meanwhile is kept: do not hold a pin while you wait for
- * something. A thread that exits is unpinned. An unpin without a pin is ignored. */
+ * something. A thread that exits is unpinned (if the system has let the library ask for its end: where
+ * pthread_setspecific() fails for as long as the thread lives, it has to unpin). An unpin without a pin is ignored. */
 SYNCMAP_API void syncmap_pin(void);
 SYNCMAP_API void syncmap_unpin(void);
 
@@ -332,7 +334,8 @@ SYNCMAP_API int syncmap_retire(void *object, void (*release)(void *object));
  * objects given to syncmap_retire(), maps given to syncmap_free(). Blocks until every thread that is pinned
  * now has unpinned. Called by a thread that is pinned, or from what the library calls to release something
  * (a release function, value_free, drop, the allocator's free), it would wait for itself: there it returns at once
- * and has done nothing. */
+ * and has done nothing. Where the kernel has membarrier(2) when the library is loaded, and refuses it later (a seccomp filter),
+ * nothing is freed any more, and this waits for ever: allow it in such a filter. */
 SYNCMAP_API void syncmap_barrier(void);
 
 /* ---- the rest ------------------------------------------------------------------------------------ */

@@ -16,9 +16,9 @@
  *              modification order of that cell. A cell that joins later orders itself behind the heavy()s before it by
  *              the read-modify-write on the list's head that both make.
  *
- * The form changes at most once, from fence to expedited, and never while a heavy() of the weaker form may run:
- * heavy() decides the form before its first fence (membarrier_init), and a light() that has not heard of it yet
- * uses the stronger fence.
+ * The form changes at most once in a process, from fence to expedited, and never while a heavy() of the weaker form may run:
+ * it is decided before the first heavy() (membarrier_init), and a light() that has not heard of it yet uses the stronger
+ * fence. In the child of a fork, which has one thread then, it may change either way.
  *
  * Progress: light() wait-free. heavy() is a system call of some microseconds. It can fail (ENOMEM in the
  * kernel; a seccomp filter put in place after registration): then nothing is promised and the caller

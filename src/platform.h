@@ -101,7 +101,7 @@ static inline void platform_huge_pages(void *start, size_t size)
 /* A number that differs from call to call and from process to process: for when there is nothing better. */
 static inline uint64_t platform_clock(void)
 {
-    struct timespec now;
+    struct timespec now = {0, 0};
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }

@@ -227,14 +227,19 @@ static bool rd_init(struct read_dirty *m, size_t capacity)
     m->entry_class.release = entry_release;
     m->era_class.release = era_release;
     m->capacity = capacity;
-    m->era = era_new(m);
-    if (m->era == NULL)
+    if (pthread_mutex_init(&m->mu, NULL) != 0)
         return false;
+    m->era = era_new(m);
+    if (m->era == NULL) {
+        pthread_mutex_destroy(&m->mu);
+        return false;
+    }
     uintptr_t read = (uintptr_t)&m->era->empty;
     if (capacity != 0) {
         struct table *dirty = table_new(m, capacity);
         if (dirty == NULL) {
             memory_put_lines(&m->map.memory, m->era->base, sizeof *m->era);
+            pthread_mutex_destroy(&m->mu);
             return false;
         }
         dirty->era = m->era;
@@ -242,7 +247,6 @@ static bool rd_init(struct read_dirty *m, size_t capacity)
         read |= AMENDED;
     }
     st_relaxed(&m->read, read); /* relaxed: as above */
-    pthread_mutex_init(&m->mu, NULL);
     return true;
 }
 

@@ -229,6 +229,7 @@ static void collector_pass(struct thread *self, struct reclaim_list *ready)
 
     uint64_t tag = epoch;
     if (collector_may_step(epoch)) {
+        debug_assert(ld_relaxed(&reclaim.epoch) == epoch); /* relaxed: under the mutex */
         epoch++;
         st_release(&reclaim.epoch, epoch); /* P1: no reader needs it; whoever debugs a hang may */
     }
@@ -305,8 +306,8 @@ static NOINLINE void reclaim_poll_slow(struct thread *self)
 static inline void reclaim_poll(void)
 {
     struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (self == NULL)
-        return;
+    if (unlikely(self == NULL))
+        self = &thread_shared;
     size_t work = ld_relaxed(&self->work); /* relaxed: its own hint */
     if (unlikely(ld_relaxed(&reclaim.hurry))) { /* relaxed: a hint when to collect */
         work += RECLAIM_WORK / 16;
@@ -328,7 +329,9 @@ static void reclaim_retire_last(struct reclaim_last *last, const struct reclaim_
 static void reclaim_flush(void)
 {
     struct thread *self = thread_attach();
-    if (self == NULL || own.releasing)
+    if (self == NULL)
+        self = &thread_shared;
+    if (own.releasing)
         return;
     for (int passes = 0; passes < 6; passes++)
         if (!collect(self, false))

@@ -30,7 +30,8 @@
  * heavy() could be held by a reader that has pinned t + 1. (x86 does not, so no test on it can tell; tests/promela does.)
  *
  *   R1  What is tagged t was unreachable for new readers before the heavy() of the pass that tagged it.
- *   R2  A record pinned at e holds off the step from e + 1 to e + 2.
+ *   R2  A record pinned at e holds off every step but the one from e to e + 1. So from light() to the unpin the epoch moves at most
+ *       once, however long ago the thread read e.
  *   R3  What is tagged t is released when epoch >= t + 2.
  *   R4  Each link is on one list only, and every list is taken whole: each is released exactly once.
  *

@@ -27,8 +27,11 @@ static void thread_detach(void *argument)
     st_release(&own.depth, 0); /* P3 */
     if (ld_relaxed(&own.shared)) /* relaxed: its own */
         thread_unpin_shared();
-    if (record == &thread_shared) /* it never had one of its own */
+    if (record == &thread_shared) { /* it has none of its own */
+        if (!own.exiting && pthread_setspecific(thread_key, record) == 0)
+            own.exiting = true;
         return;
+    }
     st_release(&record->epoch, 0); /* P1 of reclaim.h: unpinned */
     st_release(&record->freeing, 0); /* P3 of reclaim.h: it may have left a release function by pthread_exit() */
     own.releasing = false;
@@ -114,6 +117,8 @@ static struct thread *thread_create(void)
 static NOINLINE struct thread *thread_attach_slow(void)
 {
     st_release(&own.tried, true); /* P3 */
+    if (ld_relaxed(&own.shared)) /* relaxed: its own. What it has pinned without a record it unpins without (T3) */
+        return NULL;
     if (!thread_process_init())
         return NULL;
     struct thread *record = thread_reuse();
@@ -125,6 +130,7 @@ static NOINLINE struct thread *thread_attach_slow(void)
     }
     if (pthread_setspecific(thread_key, record) != 0) { /* without it nobody would learn of this thread's end */
         st_release(&record->in_use, false); /* P1 */
+        (void)pthread_setspecific(thread_key, &thread_shared); /* so that its pins end with it: it may be granted now */
         return NULL;
     }
     st_release(&own.record, record); /* P3 */

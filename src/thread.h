@@ -12,7 +12,8 @@
  *   T3  A thread that can have no record (memory is out, or the system has no more thread-specific keys) works
  *       on thread_shared, which many may pin at once. It can pin, load and retire what carries its own
  *       link; it has nothing reserved, so what needs a slot fails with ENOMEM. Each operation that may allocate tries
- *       again to attach; load does so at the thread's first use only, since a signal handler may run it.
+ *       again to attach, unless the thread has thread_shared pinned: it unpins what it has pinned. load tries at the
+ *       thread's first use only, since a signal handler may run it.
  *
  * Pairs:
  *   P1  `in_use` false by release at detach, taken by CAS (acquire): the next owner sees all that the last one left.

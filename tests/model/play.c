@@ -482,7 +482,7 @@ const struct model_scene *play_scene(const struct play *play, const struct setti
     parse(&w.before, play->before, 1);
     unsigned threads = 0;
     for (; threads < MODEL_MAIN && play->part[threads] != NULL; threads++)
-        parse(&w.part[threads], play->part[threads], 10 * (threads + 1));
+        parse(&w.part[threads], play->part[threads], 20 * (threads + 1));
     w.scene = (struct model_scene){name, threads, play_reset, play_before, play_warm, play_run, play_exit, play_after};
     return &w.scene;
 }

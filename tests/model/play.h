@@ -11,7 +11,7 @@
  *   H1    pin and load, and hold what came                  T    look at what is held          U   unpin
  *   G     retire an object         B     barrier: then all that this thread retired is gone
  *
- * Values have numbers: the n-th call of what is done before is n; the i-th call of thread t stores 10 * (t + 1) + i,
+ * Values have numbers: the n-th call of what is done before is n; the i-th call of thread t stores 20 * (t + 1) + i,
  * counting both from 0, but calls before from 1. NULL is 99, as an expected value too.
  */
 #ifndef SYNCMAP_MODEL_PLAY_H

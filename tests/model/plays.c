@@ -32,7 +32,7 @@ const struct play plays[] = {
     {"load_or_store against load_or_store, amended", "S1 M S2", {"O3 L3", "O3"}, 0},
     {"load_or_store against store against delete", "S1 M", {"O2", "S2", "D2"}, 0},
     {"compare_and_swap, twice from one value", "S1 M", {"C1:1", "C1:1"}, 0},
-    {"compare_and_swap and back", "S1 M", {"C1:1 C1:10", "C1:10 L1"}, 0},
+    {"compare_and_swap and back", "S1 M", {"C1:1 C1:20", "C1:20 L1"}, 0},
     {"compare_and_swap in dirty against load_and_delete", "S1 M S2", {"C2:3", "X2", "L2"}, 0},
     {"compare_and_delete against swap", "S1 M", {"K1:1", "W1"}, 0},
     {"compare_and_delete in dirty against promotion", "S1 M S2", {"K2:3", "M S2"}, 0},
@@ -48,6 +48,7 @@ const struct play plays[] = {
     {"dirty grows against delete", "S1 S2 S3 S4 S5 S6", {"S7 L7", "D3 L3"}, 0},
     {"dirty is built against load", "S1 S2 M", {"S3", "L3 L1"}, 0},
     {"dirty is built twice", "S1 S2 M", {"S3 M S4", "L3 L4"}, 0},
+    {"room for what is expunged", "S1 S2 S3 S4 S5 M D1 D2 D3 S6", {"S7 S1", "S2 S3"}, 0},
     {"tombstones against a search", "S1 M S2 S3", {"D2 S2", "L3 L2"}, 0},
     {"promotion by misses", "S1 M S2", {"L2 L3", "L3 L2"}, 0},
 
@@ -122,7 +123,7 @@ static void make_part(char text[PART_MAX], unsigned calls, const char *letters)
         char letter = letters[below((unsigned)strlen(letters))];
         unsigned key = 1 + below(3);
         if (letter == 'C' || letter == 'K')
-            at += (size_t)snprintf(text + at, PART_MAX - at, "%c%u:%u ", letter, key, below(2) ? 1 + below(8) : 10 * (1 + below(3)));
+            at += (size_t)snprintf(text + at, PART_MAX - at, "%c%u:%u ", letter, key, below(2) ? 1 + below(8) : 20 * (1 + below(3)));
         else if (strchr("ZRMG", letter) != NULL)
             at += (size_t)snprintf(text + at, PART_MAX - at, "%c ", letter);
         else

@@ -31,6 +31,10 @@ struct handler_key {
 
 struct ride;
 
+/* What a handler may have interrupted: nothing in particular, one of the actions (+ 1), or one of these. */
+enum { IN_BARRIER = DOING_BARRIER, IN_PIN, IN_NEW_AND_FREE, IN_FORK, INS };
+static const char *const extra_names[] = {"barrier", "pin and unpin", "new and free", "fork"};
+
 /* What a rider tells its handler. */
 struct rider {
     struct ride *ride;
@@ -44,6 +48,7 @@ struct rider {
     atomic_uint ring_in, ring_out;
     atomic_bool riding;
     bool forks;
+    atomic_uint doing;
 };
 
 struct ride {
@@ -53,7 +58,7 @@ struct ride {
     pthread_key_t late;
     uint64_t end;
     atomic_bool over; /* nobody sends signals any more */
-    atomic_ullong interrupted;
+    atomic_ullong interrupted[INS];
 };
 
 static _Thread_local struct rider *rider_here;
@@ -118,7 +123,7 @@ static void on_signal(int number)
     struct rider *r = rider_here;
     if (r != NULL) {
         look_around(r);
-        atomic_fetch_add(&r->ride->interrupted, 1);
+        atomic_fetch_add(&r->ride->interrupted[atomic_load(&r->doing)], 1);
     }
     errno = saved;
 }
@@ -156,6 +161,40 @@ static void check_unpinned(void)
     CHECK(atomic_load(&released));
 }
 
+/* A map of its own. Handlers do not know of it, but of the list of all maps, which a fork locks. */
+static void pass_through(void)
+{
+    syncmap *m = syncmap_new(SYNCMAP_U64, NULL);
+    CHECK(m != NULL);
+    CHECK(syncmap_store(m, syncmap_u64(1), NULL) == 0);
+    syncmap_free(m);
+}
+
+/* The same again and again, so that each is interrupted often, however short or rare it is. */
+static void dwell(struct rider *r, unsigned what)
+{
+    struct worker *w = &r->wild;
+    bool pinned = rng_below(&w->rng, 4) != 0;
+    if (what <= ACTIONS && pinned) syncmap_pin();
+    w->pinned = what <= ACTIONS && pinned;
+    begin_doing(w, what);
+    unsigned times = what == IN_PIN || what == ACTIONS /* len */ ? 1000 : 24;
+    for (unsigned i = 0; i < times; i++) {
+        if (what <= ACTIONS)
+            actions[what - 1].act(w, rng_below(&w->rng, SMALL_KEYS));
+        else if (what == IN_PIN)
+            syncmap_pin(), syncmap_pin(), syncmap_unpin(), syncmap_unpin();
+        else if (what == IN_NEW_AND_FREE && i % 8 == 0)
+            pass_through();
+        else if (what == IN_BARRIER && i == 0)
+            check_unpinned();
+    }
+    end_doing(w, 0);
+    let_go(w);
+    if (w->pinned) syncmap_unpin();
+    w->pinned = false;
+}
+
 /* Takes a key of its own in or out, and lets the handler know when it is sure of it. */
 static void write_own(struct rider *r)
 {
@@ -177,7 +216,9 @@ static void write_own(struct rider *r)
 /* A signal in the middle of a fork is a signal like any other; the child's own keys are as its thread left them. */
 static void fork_once(struct rider *r)
 {
+    begin_doing(&r->calm, IN_FORK);
     pid_t child = fork();
+    end_doing(&r->calm, 0);
     int status;
     CHECK(child >= 0);
     if (child == 0) {
@@ -194,6 +235,7 @@ static void ride_on(void *context)
     struct rider *r = context;
     worker_init(&r->calm, &r->ride->calm);
     worker_init(&r->wild, &r->ride->wild);
+    r->calm.doing = r->wild.doing = &r->doing;
     r->id = pthread_self();
     syncmap_pin(); /* from now on handlers may load */
     syncmap_unpin();
@@ -204,7 +246,8 @@ static void ride_on(void *context)
         live_a_while(&r->calm);
         live_a_while(&r->wild);
         check_pinned(r);
-        if (turn % 32 == 0) check_unpinned();
+        dwell(r, 1 + (unsigned)(turn % (IN_FORK - 1)));
+        ring_empty(r);
         if (r->forks && turn % 4 == 0) fork_once(r);
         ring_empty(r);
     }
@@ -223,13 +266,19 @@ static void late_signal(void *context)
 
 /* ---- the ride ---- */
 
+/* Who waits in a barrier sleeps, and would take all the signals: he gets few. */
+static bool is_worth_it(struct rider *r, struct rng *rng)
+{
+    return atomic_load(&r->riding) && (atomic_load(&r->doing) != IN_BARRIER || rng_below(rng, 64) == 0);
+}
+
 static void send_signals(void *context)
 {
     struct ride *ride = context;
     struct rng rng = rng_make(test_seed(), 2000000);
     while (now_us() < ride->end) {
         for (size_t i = 0; i < RIDERS; i++)
-            if (atomic_load(&ride->riders[i].riding)) CHECK(pthread_kill(ride->riders[i].id, SIGUSR1) == 0);
+            if (is_worth_it(&ride->riders[i], &rng)) CHECK(pthread_kill(ride->riders[i].id, SIGUSR1) == 0);
         for (uint64_t turns = rng_below(&rng, 10000); turns > 0; turns--) atomic_signal_fence(memory_order_seq_cst);
     }
 }
@@ -264,7 +313,7 @@ static void ride_close(struct ride *ride)
     CHECK(atomic_load(&ride->wild.bed.counting.live_blocks) == 0);
 }
 
-static unsigned long long all_interrupted;
+static unsigned long long all_interrupted[INS];
 
 static void ride_for(const struct config *config, enum ownership ownership, uint64_t us, bool forks)
 {
@@ -286,7 +335,7 @@ static void ride_for(const struct config *config, enum ownership ownership, uint
     set_timer(0);
     atomic_store(&ride.over, true);
     for (size_t i = 0; i < RIDERS; i++) thread_join(&threads[i]);
-    all_interrupted += ride.interrupted;
+    for (size_t i = 0; i < INS; i++) all_interrupted[i] += ride.interrupted[i];
     ride_close(&ride);
 }
 
@@ -308,13 +357,18 @@ static void begin(void)
     alarm(WATCHDOG);
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
     CHECK(sigaction(SIGPROF, &action, NULL) == 0);
-    all_interrupted = 0;
+    memset(all_interrupted, 0, sizeof all_interrupted);
 }
 
 static void end(void)
 {
-    printf("%llu loads in handlers, about\n", all_interrupted * (OWN + 5));
-    CHECK(all_interrupted > 0);
+    unsigned long long all = 0;
+    for (size_t i = 0; i < INS; i++) all += all_interrupted[i];
+    printf("%llu handlers of %d loads, in", all, OWN + 5);
+    for (size_t i = 1; i < INS; i++)
+        printf(" %s %llu,", i <= ACTIONS ? actions[i - 1].name : extra_names[i - IN_BARRIER], all_interrupted[i]);
+    printf(" between %llu\n", all_interrupted[0]);
+    CHECK(all > 0);
     alarm(0);
 }
 
