@@ -15,23 +15,10 @@
 
 /* ---- random sequences ---- */
 
-static void sequences(const struct config *config)
-{
-    uint64_t target = test_env("SEQUENCES", 100000 / TEST_SCALE);
-    uint64_t done = 0;
-    for (uint64_t number = 1; done < target; number++) done += sequence_run(config, number, false);
-}
-
-/* Repeats one sequence that has failed: ONLY=<number> SEED=<seed>. */
 static void test_sequences(void **state)
 {
     (void)state;
-    uint64_t only = test_env("ONLY", 0);
-    if (only == 0) {
-        for_each_config(sequences);
-        return;
-    }
-    for (size_t i = 0; i < test_config_count; i++) sequence_run(&test_configs[i], only, false);
+    sequences_run(100000, false);
 }
 
 /* ---- values ---- */
@@ -278,7 +265,7 @@ static void test_key_buffers(void **state)
 
 /* ---- out parameters ---- */
 
-/* Absent: NULL is written. (That an error writes nothing is in test_arguments and test_memory.) */
+/* Absent: NULL is written. (That an error writes nothing is in test_arguments and fault/test_allocator.) */
 static void out_written_when_absent(const struct config *config, enum ownership ownership)
 {
     struct bed bed;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Whichever call of the library to the system fails, in whichever operation, state and form of thread: nothing happened or
- * all did, nothing leaks, and the next call works. (tests/api/test_memory.c does the same for the map's own allocator.)
+ * all did, nothing leaks, and the next call works. (test_allocator.c does the same for the map's own allocator.)
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -109,13 +109,12 @@ static void every_fault(struct job *job)
     }
 }
 
-/* Every key of interest: a live one, a deleted one, one in dirty alone, one deleted from there, one that never was. */
 static void every_key(struct job *job)
 {
-    const uint64_t indexes[] = {0, 1, job->early, job->early + TRIAL_LATE - 1, job->early + TRIAL_LATE};
-    size_t count = job->operation == NEW ? 3 : job->operation == CLEAR || job->operation >= RANGE ? 1 : 5;
+    uint64_t indexes[TRIAL_INDEXES];
+    size_t count = trial_indexes(job->operation, job->early, indexes);
     for (size_t i = 0; i < count; i++) {
-        job->index = job->operation == NEW ? i : indexes[i];
+        job->index = indexes[i];
         every_fault(job);
     }
 }

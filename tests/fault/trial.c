@@ -7,6 +7,7 @@
 
 static void *trial_value(struct trial *trial, uint64_t index)
 {
+    if (trial->bed.ownership == PLAIN && trial->nulls) return NULL;
     struct value *value = value_make(index);
     if (trial->bed.ownership == PLAIN) {
         CHECK(trial->kept_count < sizeof trial->kept / sizeof trial->kept[0]);
@@ -30,7 +31,10 @@ static void take(struct trial *trial, uint64_t index)
 
 static syncmap_options trial_options(struct trial *trial)
 {
-    return bed_options(trial->bed.config, trial->bed.ownership, trial->malloced ? NULL : &trial->bed.counting);
+    struct bed *bed = &trial->bed;
+    syncmap_options options = bed_options(bed->config, bed->ownership, trial->malloced ? NULL : &bed->counting);
+    options_dup_may_fail(&options, &bed->counting);
+    return options;
 }
 
 void trial_open(struct trial *trial, const struct config *config, enum ownership ownership, enum trial_state state)
@@ -111,13 +115,26 @@ static bool may_fail(const struct trial *trial, enum trial_operation operation)
 /* Around the call; the pin that the header asks for is part of it, as it may be a thread's first use of the library. */
 static void call_begin(struct trial *trial, bool pinned)
 {
+    struct counting *counting = &trial->bed.counting;
+    trial->allocations = -(long)atomic_load(&counting->calls);
+    if (trial->plan.sites & TRIAL_ALLOCATOR) atomic_store(&counting->fail_after, trial->plan.first - 1);
     fault_arm(trial->plan);
     if (pinned) handed_begin(trial->bed.ownership);
 }
 
 static void call_end(struct trial *trial)
 {
+    struct counting *counting = &trial->bed.counting;
     trial->report = fault_disarm();
+    atomic_store(&counting->fail_after, -1);
+    trial->allocations += (long)atomic_load(&counting->calls);
+    if (trial->plan.sites & TRIAL_ALLOCATOR) {
+        trial->report.calls += trial->allocations;
+        if (trial->allocations >= trial->plan.first) {
+            trial->report.failed += trial->allocations - trial->plan.first + 1;
+            trial->report.failed_sites |= TRIAL_ALLOCATOR;
+        }
+    }
     trial->met |= trial->report.failed_sites;
 }
 
@@ -199,18 +216,23 @@ static int clear(struct trial *trial)
     return result;
 }
 
-static int load(struct trial *trial, uint64_t index, bool nested)
+/* Neither load nor what follows needs memory, and by the header a load gives none back either. */
+static int load(struct trial *trial, enum trial_operation operation, uint64_t index)
 {
     struct bed *bed = &trial->bed;
     void *value = unwritten(trial), *expected;
     syncmap_key key = KEY(bed, index);
     int present = reference_load(&trial->reference, index, &expected);
-    call_begin(trial, true);
-    if (nested) syncmap_pin();
-    int result = syncmap_load(bed->map, key, &value);
-    if (nested) syncmap_unpin();
+    call_begin(trial, operation != PEEK);
+    if (operation == PIN) syncmap_pin();
+    long long blocks = atomic_load(&bed->counting.live_blocks);
+    int result = syncmap_load(bed->map, key, operation == PEEK ? NULL : &value);
+    CHECK(atomic_load(&bed->counting.live_blocks) == blocks);
+    if (operation == PIN) syncmap_unpin();
     call_end(trial);
     CHECK(result == present);
+    CHECK(trial->allocations == 0);
+    if (operation == PEEK) return 0;
     CHECK(value == expected);
     if (value) value_check(value, index);
     handed_done(bed->ownership, value);
@@ -224,6 +246,7 @@ static int range_or_len(struct trial *trial, bool range)
     size_t keys = range ? bed_range_count(&trial->bed) : syncmap_len(trial->bed.map);
     call_end(trial);
     CHECK(keys == reference_len(&trial->reference));
+    CHECK(trial->allocations == 0);
     return 0;
 }
 
@@ -290,7 +313,7 @@ static int operate(struct trial *trial, enum trial_operation operation, uint64_t
     case LOAD_AND_DELETE: case DELETE: case COMPARE_AND_DELETE: return delete_like(trial, operation, index);
     case COMPARE_AND_SWAP: return compare_and_swap(trial, index);
     case CLEAR: return clear(trial);
-    case LOAD: case PIN: return load(trial, index, operation == PIN);
+    case LOAD: case PEEK: case PIN: return load(trial, operation, index);
     case RANGE: case LEN: return range_or_len(trial, operation == RANGE);
     case RETIRE: return retire(trial);
     case BARRIER: return barrier(trial);
@@ -312,8 +335,15 @@ bool trial_call(struct trial *trial, enum trial_operation operation, uint64_t in
     CHECK(result >= 0 || result == SYNCMAP_ENOMEM);
     if (result >= 0) return report.failed > 0;
     CHECK(may_fail(trial, operation));
-    CHECK(report.failed_sites & FAULT_MEMORY);
+    CHECK(report.failed_sites & (FAULT_MEMORY | TRIAL_ALLOCATOR));
     if (compare) bed_compare(&trial->bed, &trial->reference, TRIAL_KEYS);
     CHECK(trial_try(trial, operation, index, (struct fault_plan){0}) >= 0);
     return true;
+}
+
+size_t trial_indexes(enum trial_operation operation, uint64_t early, uint64_t indexes[TRIAL_INDEXES])
+{
+    const uint64_t keys[TRIAL_INDEXES] = {0, 1, early, early + TRIAL_LATE - 1, early + TRIAL_LATE};
+    for (size_t i = 0; i < TRIAL_INDEXES; i++) indexes[i] = operation == NEW ? i : keys[i];
+    return operation == NEW ? 3 : operation == CLEAR || operation >= RANGE ? 1 : TRIAL_INDEXES;
 }

@@ -21,7 +21,7 @@ enum trial_state {
     CLEARED,
     TRIAL_STATES
 };
-enum { TRIAL_EARLY_MAX = 13, TRIAL_LATE = 2, TRIAL_KEYS = TRIAL_EARLY_MAX + TRIAL_LATE + 2 };
+enum { TRIAL_EARLY_MAX = 13, TRIAL_LATE = 2, TRIAL_KEYS = TRIAL_EARLY_MAX + TRIAL_LATE + 2, TRIAL_INDEXES = 5 };
 
 enum trial_operation {
     STORE,
@@ -33,6 +33,7 @@ enum trial_operation {
     COMPARE_AND_DELETE,
     CLEAR,
     LOAD,
+    PEEK, /* load, without asking for the value */
     RANGE,
     LEN,
     /* From here on the key does not matter. */
@@ -44,21 +45,27 @@ enum trial_operation {
     TRIAL_OPERATIONS
 };
 
+/* In the sites of a plan: the map's own allocator, where the dup of custom keys counts as an allocation. From the `first`
+ * of a call on all fail, whatever the plan's `count`. */
+enum { TRIAL_ALLOCATOR = 1u << FAULT_SITES };
+
 struct trial {
     struct bed bed;
     struct reference reference;
     uint64_t early; /* keys of the first steps: 6 and 12 are where the next one makes a table grow */
     bool malloced;  /* the map has no allocator of its own, so that its tables and entries come from the library's malloc */
     bool pinned;    /* the calling thread is: a barrier returns at once */
+    bool nulls;     /* a map that does not own its values has NULL for each */
     struct fault_plan plan;     /* of the call */
     struct fault_report report; /* of the last one */
+    long allocations;           /* that the last one asked of the map's allocator */
     unsigned met;               /* the sites that failed in any */
     int retired, released;      /* how often the object of RETIRE and BARRIER was */
     void *kept[2 * TRIAL_KEYS]; /* values that the trial has to end itself: those of a map that does not own them */
     size_t kept_count;
 };
 
-/* `trial` is zero, but for early, malloced and pinned. */
+/* `trial` is zero, but for early, malloced, pinned and nulls. */
 void trial_open(struct trial *trial, const struct config *config, enum ownership ownership, enum trial_state state);
 /* Compares the map with the reference, ends it and checks that nothing is left. */
 void trial_close(struct trial *trial);
@@ -69,6 +76,10 @@ bool trial_call(struct trial *trial, enum trial_operation operation, uint64_t in
 
 /* The call alone, with plan armed: its result, checked against the reference where it is not negative. */
 int trial_try(struct trial *trial, enum trial_operation operation, uint64_t index, struct fault_plan plan);
+
+/* The keys of interest to the operation, and how many they are: a live one, a deleted one, one in dirty alone, one deleted
+ * from there, one that never was. */
+size_t trial_indexes(enum trial_operation operation, uint64_t early, uint64_t indexes[TRIAL_INDEXES]);
 
 /* Pins the calling thread and uses up the slots that it has spare, so that the next one comes from malloc. */
 void thread_drain(void);

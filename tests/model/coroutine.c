@@ -6,14 +6,7 @@
 
 #include "model/scheduler_parts.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifdef WITH_ASAN
+#if WITH_ASAN
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -24,7 +17,7 @@ static struct coroutine *left; /* the one that was left last */
 static void leave(struct coroutine *from, const struct coroutine *to)
 {
     left = from;
-#ifdef WITH_ASAN
+#if WITH_ASAN
     __sanitizer_start_switch_fiber(&from->fake, to->bottom, to->size);
 #else
     (void)to;
@@ -33,7 +26,7 @@ static void leave(struct coroutine *from, const struct coroutine *to)
 
 void coroutine_arrived(struct coroutine *self)
 {
-#ifdef WITH_ASAN
+#if WITH_ASAN
     const void *bottom;
     size_t size;
     __sanitizer_finish_switch_fiber(self->fake, &bottom, &size);

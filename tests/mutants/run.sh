@@ -9,47 +9,49 @@ root=$(cd "$here/../.." && pwd)
 work=$root/build/mutants
 jobs=$(nproc)
 
-# Stages: build directory, targets, and the tests (a regular expression of ctest's) that are run then.
+# Stages: build directory, targets, environment, and the tests (a regular expression of ctest's) that are run then.
 stages=(
-  "plain|model|^model/"
-  "plain|unit_reclaim unit_key unit_read_dirty unit_signals|^unit/"
-  "plain|history_map|^history/map"
-  "plain|all|^(api|fault|fuzz)/"
-  "plain|all|^(stress|torture)/"
-  "thread|all|^(unit|history|stress)/"
+  "plain|model|BOUND=1|^model/[12]"
+  "plain|unit_reclaim unit_key unit_read_dirty unit_signals||^unit/"
+  "plain|model||^model/[12]"
+  "plain|history_map||^history/map"
+  "plain|all||^(api|fault|fuzz)/"
+  "plain|all||^(stress|torture)/"
+  "thread|all||^(unit|history|stress)/"
 )
 
 mkdir -p "$work"
 rm -rf "$work/tree"
 mkdir "$work/tree"
-(cd "$root" && git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf -) | tar -xf - -C "$work/tree"
+(cd "$root" && git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -T - -cf - 2>/dev/null) | tar -xf - -C "$work/tree"
 cp -r "$work/tree/src" "$work/src"
 
 configure() {
   [ -f "$work/$1/CMakeCache.txt" ] && return
   local sanitize=
   [ "$1" = plain ] || sanitize=-DSYNCMAP_SANITIZE=$1
-  cmake -S "$work/tree" -B "$work/$1" -DSYNCMAP_TESTS=ON -DSYNCMAP_DEBUG=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo $sanitize >/dev/null
+  cmake -S "$work/tree" -B "$work/$1" -DSYNCMAP_TESTS=ON -DSYNCMAP_DEBUG=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSYNCMAP_TEST_TIMEOUT=90 $sanitize >/dev/null
 }
 
 # The first test that fails, and of what; nothing if none does.
 hunt() {
-  local stage directory targets tests log=$work/log
+  local stage directory targets environment tests log=$work/log
   for stage in "${stages[@]}"; do
-    IFS='|' read -r directory targets tests <<<"$stage"
-    tests=${stage#*|*|}
+    IFS='|' read -r directory targets environment tests <<<"$stage"
+    tests=${stage#*|*|*|}
     configure "$directory"
     # shellcheck disable=SC2086
     if ! cmake --build "$work/$directory" --parallel "$jobs" --target $targets >"$log" 2>&1; then
       echo "does not compile: $(grep -m1 error: "$log")"
       return
     fi
-    if ! (cd "$work/$directory" && ctest --parallel "$jobs" --stop-on-failure --output-on-failure --timeout 300 -R "$tests" >"$log" 2>&1); then
+    # shellcheck disable=SC2086
+    if ! (cd "$work/$directory" && env $environment ctest --parallel "$jobs" --stop-on-failure --output-on-failure -R "$tests" >"$log" 2>&1); then
       local test reason
       test=$(grep -oE '(Failed|\*\*\*[A-Za-z ]+)' "$log" >/dev/null && grep -E '\*\*\*' "$log" | head -n 1 | sed -E 's/.*Test +#[0-9]+: ([^ ]+) .*/\1/')
       reason=$(grep -E -m1 'FAILED: |does not hold|CHECK|check failed|WARNING: ThreadSanitizer|ERROR: AddressSanitizer|\[  ERROR   \]|Timeout' "$log" || true)
       [ "$directory" = plain ] || test="$test ($directory sanitizer)"
-      echo "$test | $(echo "$reason" | sed 's/|/\\|/g; s/^ *//' | cut -c1-110)"
+      echo "$test | $(echo "$reason" | sed 's/|/\\|/g; s/^ *//; s,/[^ ]*/build/mutants/tree/,,' | cut -c1-110)"
       return
     fi
   done

@@ -382,3 +382,14 @@ uint64_t sequence_run(const struct config *config, uint64_t number, bool faults)
     reference_end(&s.reference);
     return rounds;
 }
+
+void sequences_run(uint64_t rounds, bool faults)
+{
+    uint64_t target = test_env("SEQUENCES", rounds / TEST_SCALE);
+    uint64_t only = test_env("ONLY", 0);
+    for (size_t i = 0; i < test_config_count; i++) {
+        uint64_t done = 0;
+        for (uint64_t number = 1; only == 0 && done < target; number++) done += sequence_run(&test_configs[i], number, faults);
+        if (only > 0) sequence_run(&test_configs[i], only, faults);
+    }
+}

@@ -13,4 +13,8 @@
  * each call either does all or returns SYNCMAP_ENOMEM and does nothing. Returns the number of rounds. */
 uint64_t sequence_run(const struct config *config, uint64_t number, bool faults);
 
+/* Runs sequences 1, 2 ... of every configuration, until each has had SEQUENCES (of the environment) or rounds / TEST_SCALE
+ * rounds. ONLY=<number> SEED=<seed> repeats one sequence that has failed. */
+void sequences_run(uint64_t rounds, bool faults);
+
 #endif
