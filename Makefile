@@ -74,17 +74,20 @@ mutants: deps-check
 check-long: build-check deps-fuzz
 	tests/check-long.sh
 
-COVERAGE = --root . --filter src/ --exclude-throw-branches --exclude-unreachable-branches \
-  --exclude-branches-by-pattern '.*debug_assert.*'
+# Branches are not counted in builds where the atomics' names stand for more than themselves, nor in what only a debug build looks
+# at. (gcov can count below zero where processes that fork write at once; gcovr is told to go on.)
+COVERAGE = gcovr --root . --filter src/ --gcov-ignore-parse-errors
+COVERAGE_BRANCHES = --branches --exclude-throw-branches --exclude-unreachable-branches \
+  --exclude-directories '.*/tests/(.*/)?CMakeFiles/(model|syncmap_yielding|torture_jitter)\.dir.*' \
+  --exclude-branches-by-pattern '.*(debug_assert|debug_count|DEBUG_BUILD).*'
 coverage: deps-coverage
-	$(CONFIGURE) -B build/coverage -DSYNCMAP_TESTS=ON -DSYNCMAP_DEBUG=ON -DSYNCMAP_EXAMPLES=ON -DCMAKE_BUILD_TYPE=Debug \
-	  -DCMAKE_C_FLAGS='--coverage -O0 -fprofile-update=atomic'
+	$(CONFIGURE) -B build/coverage -DSYNCMAP_TESTS=ON -DSYNCMAP_DEBUG=ON -DCMAKE_BUILD_TYPE=Debug \
+	  -DCMAKE_C_FLAGS='--coverage -O0 -fprofile-update=atomic' -DCMAKE_EXE_LINKER_FLAGS=-Wl,-u,__gcov_dump
 	cmake --build build/coverage --parallel $(JOBS)
 	find build/coverage -name '*.gcda' -delete
-	cd build/coverage && ctest --parallel $(JOBS) $(CTEST_ARGS)
-	gcovr $(COVERAGE) --txt build/coverage/lines.txt build/coverage
-	gcovr $(COVERAGE) --branches --txt build/coverage/branches.txt --json build/coverage/coverage.json --html-details build/coverage/index.html build/coverage
-	cat build/coverage/lines.txt build/coverage/branches.txt
+	cd build/coverage && BOUND=1 ctest --parallel $(JOBS) --exclude-regex '^(model/promela|consumer|style|symbols|header)' $(CTEST_ARGS)
+	$(COVERAGE) --html-details build/coverage/index.html --txt - build/coverage
+	$(COVERAGE) $(COVERAGE_BRANCHES) --txt - build/coverage
 
 bench: deps-bench
 	$(CONFIGURE) -B build/bench -DSYNCMAP_BENCH=ON -DCMAKE_BUILD_TYPE=Release

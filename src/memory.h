@@ -33,8 +33,7 @@ static inline void memory_put(const struct memory *memory, void *object, size_t 
 static inline void *memory_get_lines(const struct memory *memory, size_t size, void **base)
 {
     size_t border = memory->alloc == NULL && size >= HUGE_PAGE ? HUGE_PAGE : CACHE_LINE;
-    if (size > SIZE_MAX - border)
-        return NULL;
+    debug_assert(size <= SIZE_MAX / 2); /* table_new() sees to it */
     char *raw = memory->alloc ? memory->alloc(size + border, memory->context) : calloc(1, size + border);
     if (raw == NULL)
         return NULL;

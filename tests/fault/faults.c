@@ -116,7 +116,7 @@ const char *fault_site_name(enum fault_site site)
 {
     static const char *const names[FAULT_SITES] = {
         "malloc", "calloc", "posix_memalign", "pthread_key_create", "pthread_setspecific", "pthread_atfork",
-        "pthread_mutex_trylock", "membarrier(query)", "membarrier(register)", "membarrier(expedited)", "getrandom",
+        "pthread_mutex_init", "pthread_mutex_trylock", "membarrier(query)", "membarrier(register)", "membarrier(expedited)", "getrandom",
         "madvise"};
     return names[site];
 }
@@ -129,6 +129,7 @@ int __wrap_posix_memalign(void **memory, size_t alignment, size_t size);
 void __wrap_free(void *memory);
 int __wrap_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
 int __wrap_pthread_setspecific(pthread_key_t key, const void *value);
+int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes);
 int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex);
 long __wrap_syscall(long number, ...);
@@ -179,6 +180,11 @@ int __wrap_pthread_key_create(pthread_key_t *key, void (*destructor)(void *))
 int __wrap_pthread_setspecific(pthread_key_t key, const void *value)
 {
     return refused(FAULT_SETSPECIFIC) ? ENOMEM : pthread_setspecific(key, value);
+}
+
+int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes)
+{
+    return refused(FAULT_MUTEX_INIT) ? ENOMEM : pthread_mutex_init(mutex, attributes);
 }
 
 int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))

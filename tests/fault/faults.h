@@ -17,6 +17,7 @@ enum fault_site {
     FAULT_KEY_CREATE,
     FAULT_SETSPECIFIC,
     FAULT_ATFORK,
+    FAULT_MUTEX_INIT,
     FAULT_TRYLOCK,             /* as if another thread had the mutex */
     FAULT_MEMBARRIER_QUERY,
     FAULT_MEMBARRIER_REGISTER,
@@ -31,7 +32,7 @@ enum { FAULT_ALL = (1u << FAULT_SITES) - 1 };
 /* What may lead to SYNCMAP_ENOMEM. After any other fault an operation must do its work. */
 enum {
     FAULT_MEMORY = FAULT(FAULT_MALLOC) | FAULT(FAULT_CALLOC) | FAULT(FAULT_MEMALIGN) | FAULT(FAULT_KEY_CREATE) |
-                   FAULT(FAULT_SETSPECIFIC) | FAULT(FAULT_ATFORK)
+                   FAULT(FAULT_SETSPECIFIC) | FAULT(FAULT_ATFORK) | FAULT(FAULT_MUTEX_INIT)
 };
 
 /* Of the calls to `sites`, counted from 1, those numbered first ... first + count - 1 fail. */

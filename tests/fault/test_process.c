@@ -179,7 +179,7 @@ static void in_forked_child(void (*body)(void))
     if (pid == 0) {
         alarm(CHILD_SECONDS);
         body();
-        _exit(FINE);
+        child_exit(FINE);
     }
     wait_child(pid);
 }
@@ -221,11 +221,11 @@ static void test_start(void **state)
     printf("%d children with one fault each\n", children);
 }
 
-/* Each function by itself, for the whole life of the process; the first two without which there is no map. */
+/* Each function by itself, for the whole life of the process. */
 static void test_never(void **state)
 {
     static const enum fault_site for_memory[] = {FAULT_KEY_CREATE, FAULT_ATFORK, FAULT_SETSPECIFIC, FAULT_MEMALIGN,
-                                                 FAULT_MALLOC, FAULT_CALLOC};
+                                                 FAULT_MALLOC, FAULT_CALLOC, FAULT_MUTEX_INIT};
     static const enum fault_site others[] = {FAULT_MEMBARRIER_QUERY, FAULT_MEMBARRIER_REGISTER, FAULT_TRYLOCK,
                                              FAULT_GETRANDOM};
     (void)state;

@@ -102,7 +102,7 @@ static void every_fault(struct job *job)
         /* What no thread does that is there already. */
         if (FAULT(site) & (FAULT(FAULT_KEY_CREATE) | FAULT(FAULT_ATFORK))) continue;
         if (job->form != NEWCOMER && site == FAULT_SETSPECIFIC) continue;
-        if ((FAULT(site) & (FAULT(FAULT_GETRANDOM) | FAULT(FAULT_MADVISE))) && job->operation != NEW) continue;
+        if ((FAULT(site) & (FAULT(FAULT_GETRANDOM) | FAULT(FAULT_MADVISE) | FAULT(FAULT_MUTEX_INIT))) && job->operation != NEW) continue;
         if (site == FAULT_MEMALIGN || site == FAULT_MEMBARRIER_QUERY || site == FAULT_MEMBARRIER_REGISTER) continue;
         job->plan = (struct fault_plan){FAULT(site), 1, LONG_WHILE};
         run(job);

@@ -210,12 +210,12 @@ static _Noreturn void child_main(struct herd *herd, bool pinned)
         pid_t child = fork();
         if (child == 0) {
             use_and_destroy(herd, pinned);
-            _exit(0);
+            child_exit(0);
         }
         wait_for_crowded(child);
     }
     use_and_destroy(herd, pinned);
-    _exit(0);
+    child_exit(0);
 }
 
 /* ---- fork ---- */
@@ -461,7 +461,7 @@ static void test_late_pin(void **state)
         thread_join(&thread);
         check_barrier();
         deaths_close(&d);
-        _exit(0);
+        child_exit(0);
     }
     wait_for(child);
     end();

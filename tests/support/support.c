@@ -434,3 +434,12 @@ void finish_map(syncmap *m, struct counting *counting)
             custom_keys_live(), bytes, blocks);
     CHECK(!"nothing is live at the end");
 }
+
+/* Of libgcov; not there in other builds. */
+void __gcov_dump(void) __attribute__((weak));
+
+void child_exit(int status)
+{
+    if (__gcov_dump) __gcov_dump();
+    _exit(status);
+}

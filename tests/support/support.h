@@ -101,6 +101,9 @@ uint64_t config_key_index(const struct config *config, syncmap_key key);
  * of `counting` is live. */
 void finish_map(syncmap *m, struct counting *counting);
 
+/* The end of a forked child: _exit(status), after what it has covered was written down, in a build that counts that. */
+_Noreturn void child_exit(int status);
+
 /* Prints a message with file and line, and aborts: works on any thread, unlike cmocka's asserts. */
 #define CHECK(condition) \
     do { \

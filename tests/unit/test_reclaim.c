@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -466,6 +467,68 @@ static void shared_pin_ends_with_its_thread(void **state)
     assert_int_equal(ld_relaxed(&thread_shared.epoch), 0);
 }
 
+/* A thread without a record that is just releasing: the others of its kind do not collect meanwhile, and last things wait. */
+struct gate {
+    struct reclaim_link link;
+    _Atomic int entered, open;
+};
+
+static void gate_release(struct reclaim_link *link, const struct reclaim_class *class)
+{
+    (void)class;
+    struct gate *gate = container_of(link, struct gate, link);
+    atomic_store(&gate->entered, 1);
+    while (!atomic_load(&gate->open))
+        sched_yield();
+}
+
+static void *release_without_record(void *argument)
+{
+    static const struct reclaim_class gate_class = {gate_release};
+    struct gate *gate = argument;
+    CHECK(thread_attach() == NULL);
+    reclaim_retire(&gate->link, &gate_class, 1);
+    while (!atomic_load(&gate->entered))
+        collect(&thread_shared, true);
+    return NULL;
+}
+
+static void *collect_without_record(void *argument)
+{
+    (void)argument;
+    CHECK(thread_attach() == NULL);
+    CHECK(!collect(&thread_shared, true));
+    return NULL;
+}
+
+static void shared_record_releases_one_batch_at_a_time(void **state)
+{
+    (void)state;
+    struct gate gate = {.entered = 0};
+    static const struct reclaim_class nothing_class = {barrier_release};
+    struct barrier barrier = {.waiting = NULL};
+    struct thread *held[64];
+    int count = hold_spare_records(held);
+    pthread_t releasing;
+    refuse_record = true;
+    assert_int_equal(pthread_create(&releasing, NULL, release_without_record, &gate), 0);
+    while (!atomic_load(&gate.entered))
+        sched_yield();
+    reclaim_retire_last(&barrier.last, &nothing_class);
+    for (int i = 0; i < 8; i++)
+        pass();
+    assert_false(ld_acquire(&barrier.passed));
+    run_thread(collect_without_record, NULL);
+    atomic_store(&gate.open, 1);
+    pthread_join(releasing, NULL);
+    refuse_record = false;
+    for (int i = 0; i < 8; i++)
+        pass();
+    assert_true(ld_acquire(&barrier.passed));
+    while (count > 0)
+        st_release(&held[--count]->in_use, false);
+}
+
 /* Cancelled while it waits: its barrier is on its stack, and on a list. */
 static void *wait_at_barrier(void *argument)
 {
@@ -591,6 +654,7 @@ int main(void)
         cmocka_unit_test(first_use_without_memory),
         cmocka_unit_test(shared_pin_holds_off),
         cmocka_unit_test(shared_pin_ends_with_its_thread),
+        cmocka_unit_test(shared_record_releases_one_batch_at_a_time),
         cmocka_unit_test(barrier_is_not_cancelled),
         cmocka_unit_test(membarrier_refused_later),
         cmocka_unit_test(membarrier_missing),
