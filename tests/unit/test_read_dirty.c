@@ -7,6 +7,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -708,6 +709,31 @@ static void sparse_dirty_takes_more_misses(void **state)
     finish_map(f.m, &counting);
 }
 
+/* A debug build aborts where an owning map hands out a value that nothing protects. */
+static void unprotected_load_aborts(void **state)
+{
+    (void)state;
+    struct fixture f = make_with(SYNCMAP_U64, 0, true);
+    assert_int_equal(syncmap_store(f.m, syncmap_u64(1), value_make(1)), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        void *value;
+        if (freopen("/dev/null", "w", stderr) == NULL)
+            child_exit(2);
+        syncmap_load(f.m, syncmap_u64(1), NULL); /* nothing is handed out */
+        syncmap_pin();
+        syncmap_load(f.m, syncmap_u64(1), &value);
+        syncmap_unpin();
+        syncmap_load(f.m, syncmap_u64(1), &value);
+        child_exit(1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    finish_map(f.m, &counting);
+}
+
 int main(void)
 {
     test_seed();
@@ -736,6 +762,7 @@ int main(void)
         cmocka_unit_test(versions_tell_of_change),
         cmocka_unit_test(load_with_mu_held),
         cmocka_unit_test(sparse_dirty_takes_more_misses),
+        cmocka_unit_test(unprotected_load_aborts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
