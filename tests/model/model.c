@@ -56,8 +56,8 @@ static void explore(const struct play *play, const struct setting *setting, cons
     total.steps += result.steps;
     total.incomplete += !result.complete;
     if (getenv("VERBOSE") != NULL)
-        printf("%-75s bound %u: %8llu runs%s, longest %u, %.2f s\n", scene->name, limits->bound, (unsigned long long)result.runs,
-               result.complete ? "" : " (not all)", result.longest, seconds() - start);
+        printf("%-75s bound %u: %8llu runs%s, longest %u, %.2f s\n", scene->name, limits->bound,
+               (unsigned long long)result.runs, result.complete ? "" : " (not all)", result.longest, seconds() - start);
 }
 
 static bool in_part(size_t number)
@@ -71,8 +71,8 @@ static void summary(const char *what, double start)
 {
     printf("%s: %llu plays, %llu runs within the bound (%s), %llu at random, %llu steps, %.1f s\n", what,
            (unsigned long long)total.plays, (unsigned long long)total.runs,
-           total.incomplete == 0 ? "all that there are" : "not all that there are", (unsigned long long)total.random, (unsigned long long)total.steps,
-           seconds() - start);
+           total.incomplete == 0 ? "all that there are" : "not all that there are", (unsigned long long)total.random,
+           (unsigned long long)total.steps, seconds() - start);
     memset(&total, 0, sizeof total);
 }
 
