@@ -5,7 +5,7 @@
 set -eu
 case $1 in
 build) packages="gcc libc6-dev make cmake libxxhash-dev" ;;
-check) packages="gcc libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config g++ spin" ;;
+check) packages="gcc libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config g++ spin patch" ;;
 bench) packages="gcc libc6-dev make cmake libxxhash-dev pkg-config libglib2.0-dev" ;;
 fuzz) packages="clang libclang-rt-14-dev libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config" ;;
 coverage) packages="gcc libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config g++ gcovr" ;;

@@ -232,14 +232,19 @@ static void event_end(struct history_event *event, int result)
     event->end = ++w.clock;
 }
 
+static struct history_event *load(const struct call *call, unsigned thread, void **value)
+{
+    struct history_event *event = event_begin(thread, H_LOAD, call->key);
+    event_end(event, syncmap_load(w.map, key_of(call->key), value));
+    return event;
+}
+
 static void call_load(const struct call *call, unsigned thread)
 {
     void *value = NULL;
     begin_handed();
-    struct history_event *event = event_begin(thread, H_LOAD, call->key);
-    int result = syncmap_load(w.map, key_of(call->key), &value);
-    event_end(event, result);
-    event->out = end_handed(value, result);
+    struct history_event *event = load(call, thread, &value);
+    event->out = end_handed(value, event->result == 1);
 }
 
 static void call_store(const struct call *call, unsigned thread)
@@ -352,11 +357,9 @@ static void call_hold(const struct call *call, unsigned thread)
 {
     void *value = NULL;
     syncmap_pin();
-    struct history_event *event = event_begin(thread, H_LOAD, call->key);
-    int result = syncmap_load(w.map, key_of(call->key), &value);
-    event_end(event, result);
-    event->out = result == 1 ? number_of(value) : 0;
-    if (result == 1 && value != NULL && w.setting.ownership == ACQUIRED) value_drop(value);
+    struct history_event *event = load(call, thread, &value);
+    event->out = event->result == 1 ? number_of(value) : 0;
+    if (value != NULL && w.setting.ownership == ACQUIRED) value_drop(value);
     w.held[thread] = value;
 }
 

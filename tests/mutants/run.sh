@@ -2,17 +2,25 @@
 # SPDX-License-Identifier: MIT
 # run.sh [NAME...]: each patch of this directory is a bug. Applies one at a time to a copy of the tree, builds, and runs the tests, the
 # quickest first, until one fails; prints a row of a Markdown table for each. Fails if a mutant survives, or a patch does not apply.
-# NAME: only the patches whose names contain one of these. Runs in build/mutants.
+# NAME: only the patches whose names contain one of these. Runs in build/mutants. run.sh --check: only whether all still apply.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=$root/build/mutants
 jobs=$(nproc)
 
+if [ "${1:-}" = --check ]; then
+  for patch in "$here"/*.patch; do
+    patch --dry-run -s -p1 -d "$root" <"$patch" || { echo "$(basename "$patch") does not apply to src/ as it is now"; exit 1; }
+  done
+  echo "$(find "$here" -name '*.patch' | wc -l) mutants apply"
+  exit 0
+fi
+
 # Stages: build directory, targets, environment, and the tests (a regular expression of ctest's) that are run then.
 stages=(
   "plain|model|BOUND=1|^model/[12]"
-  "plain|unit_reclaim unit_key unit_read_dirty unit_signals||^unit/"
+  "plain|unit_reclaim unit_reclaim_checked unit_key unit_read_dirty unit_read_dirty_memory unit_signals||^unit/"
   "plain|model||^model/[12]"
   "plain|history_map||^history/map"
   "plain|all||^(api|fault|fuzz)/"
