@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # The long runs, after `make check` has built build/check: more of everything that `make check` does a little of, and every mutant.
-# Prints each run's own figures, and its time. SCALE=n makes all but the mutants n times as long (1: about an hour on two cores).
+# Prints each run's own figures, and its time. SCALE=n makes all but the mutants n times as long (1: its parts add up to an hour and a half on two cores).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scale=${SCALE:-1}
