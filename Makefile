@@ -11,7 +11,8 @@
 #   make fuzz         libFuzzer for SECONDS (60)
 #   make mutants      plants each bug of tests/mutants, and tells which test finds it
 #   make coverage     lines and branches of src/ that the tests reach
-#   make bench        the table of bench/compare.c
+#   make bench        all maps beside each other, in 45 minutes: build/bench/results/report.md; QUICK=1: in 5 minutes
+#   make bench-deps   the packages of all those maps: C++, Go and Java are measured where they are installed
 #   make install      as `cmake --install`, to PREFIX (/usr/local), below DESTDIR
 #   make clean
 #
@@ -24,8 +25,8 @@ export CTEST_OUTPUT_ON_FAILURE = 1
 MAKEFLAGS += --no-print-directory
 CONFIGURE = cmake -S . $(if $(filter default,$(origin CC)),,-DCMAKE_C_COMPILER='$(CC)')
 
-.PHONY: all run check check-asan check-tsan check-ubsan check-model check-long torture fuzz mutants coverage bench install clean \
-  deps-build deps-check deps-bench deps-fuzz deps-coverage
+.PHONY: all run check check-asan check-tsan check-ubsan check-model check-long torture fuzz mutants coverage bench bench-deps install clean \
+  deps-build deps-check deps-bench deps-bench-all deps-fuzz deps-coverage
 
 all: deps-build
 	$(CONFIGURE) -B build/release -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX='$(PREFIX)'
@@ -92,7 +93,9 @@ coverage: deps-coverage
 bench: deps-bench
 	$(CONFIGURE) -B build/bench -DSYNCMAP_BENCH=ON -DCMAKE_BUILD_TYPE=Release
 	cmake --build build/bench --parallel $(JOBS)
-	build/bench/bench/compare $(ARGS)
+	bench/bench.py --build build/bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+bench-deps: deps-bench-all
 
 install: all
 	cmake --install build/release
@@ -100,5 +103,5 @@ install: all
 clean:
 	rm -rf build
 
-deps-build deps-check deps-bench deps-fuzz deps-coverage:
+deps-build deps-check deps-bench deps-bench-all deps-fuzz deps-coverage:
 	@tools/deps.sh $(@:deps-%=%)

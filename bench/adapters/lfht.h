@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * liburcu's cds_lfht: the body of the adapters lfht_memb.h and lfht_qsbr.h, which include a flavour of RCU under the short
+ * names (URCU_API_MAP) and define LFHT_QSBR before they include this.
+ *
+ * A node holds key and value. A load is a lookup in a read section. A store to a present key writes the value in place,
+ * which is one word: beside a delete of the same key it counts as before it. Because of that, an operation that
+ * deletes or reports a value only if nobody changes it meanwhile cannot be atomic here, so there is none of those.
+ * Deleted nodes are freed by call_rcu(). The table grows and shrinks by itself, from one bucket.
+ *
+ * Its helper threads (one that resizes, one that runs call_rcu's callbacks) inherit the processors of the thread that
+ * starts them: they are started in map_create(), by a thread that is not pinned.
+ */
+#ifndef ADAPTER_LFHT_H
+#define ADAPTER_LFHT_H
+
+#include <urcu/rculfhash.h>
+
+#define MAP_VERSION "liburcu " URCU_VERSION_STRING
+#define MAP_LANGUAGE "C"
+#define MAP_HAS_RANGE 1
+#define MAP_GO_ABSENT "values are stored in place, beside which it cannot be atomic"
+
+typedef struct cds_lfht map_type;
+
+struct adapter_node {
+    struct cds_lfht_node node;
+    struct rcu_head head;
+    uint64_t value;
+#ifdef KEYS_STRING
+    size_t length;
+    char text[];
+#else
+    uint64_t key;
+#endif
+};
+
+#ifdef KEYS_STRING
+
+static inline bench_key adapter_key(const struct adapter_node *node)
+{
+    bench_key key;
+
+    key.bytes = node->text;
+    key.len = node->length;
+    return key;
+}
+
+static inline struct adapter_node *adapter_new_node(bench_key key, uint64_t value)
+{
+    struct adapter_node *node = (struct adapter_node *)malloc(sizeof *node + key.len);
+
+    if (!node) {
+        die("out of memory");
+    }
+    cds_lfht_node_init(&node->node);
+    node->value = value;
+    node->length = key.len;
+    memcpy(node->text, key.bytes, key.len);
+    return node;
+}
+
+#else
+
+static inline bench_key adapter_key(const struct adapter_node *node)
+{
+    return node->key;
+}
+
+static inline struct adapter_node *adapter_new_node(bench_key key, uint64_t value)
+{
+    struct adapter_node *node = (struct adapter_node *)malloc(sizeof *node);
+
+    if (!node) {
+        die("out of memory");
+    }
+    cds_lfht_node_init(&node->node);
+    node->value = value;
+    node->key = key;
+    return node;
+}
+
+#endif
+
+BENCH_INLINE struct adapter_node *adapter_of(struct cds_lfht_node *node)
+{
+    return caa_container_of(node, struct adapter_node, node);
+}
+
+static inline int adapter_match(struct cds_lfht_node *node, const void *key)
+{
+    return bench_equal(adapter_key(adapter_of(node)), *(const bench_key *)key);
+}
+
+static inline void adapter_free(struct rcu_head *head)
+{
+    free(caa_container_of(head, struct adapter_node, head));
+}
+
+/* ---- life ----------------------------------------------------------------------------------------- */
+
+static inline map_type *map_create(void)
+{
+    map_type *map = cds_lfht_new(1, 1, 0, CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING, NULL);
+
+    if (!map || !get_default_call_rcu_data()) {
+        die("cds_lfht_new failed");
+    }
+    return map;
+}
+
+static inline void map_thread_enter(map_type *map)
+{
+    (void)map;
+    rcu_register_thread();
+}
+
+static inline void map_thread_leave(map_type *map)
+{
+    (void)map;
+    rcu_unregister_thread();
+}
+
+/* A registered thread that waits must not hold up those that wait for grace periods, the one that resizes among them. */
+static inline void map_idle(map_type *map)
+{
+    (void)map;
+#if LFHT_QSBR
+    rcu_thread_offline();
+#endif
+}
+
+static inline void map_busy(map_type *map)
+{
+    (void)map;
+#if LFHT_QSBR
+    rcu_thread_online();
+#endif
+}
+
+BENCH_INLINE void map_tick(map_type *map)
+{
+    (void)map;
+#if LFHT_QSBR
+    rcu_quiescent_state();
+#endif
+}
+
+static inline void map_quiesce(map_type *map)
+{
+    (void)map;
+    rcu_barrier();
+}
+
+static inline void map_destroy(map_type *map)
+{
+    struct cds_lfht_iter at;
+    struct adapter_node *node;
+    int deleted = 0;
+
+    rcu_read_lock();
+    cds_lfht_for_each_entry(map, &at, node, node) {
+        if (cds_lfht_del(map, &node->node) == 0) {
+            call_rcu(&node->head, adapter_free);
+            deleted = 1;
+        }
+    }
+    rcu_read_unlock();
+    if (deleted) {
+        rcu_barrier();
+    }
+    map_idle(map);
+    if (cds_lfht_destroy(map, NULL) != 0) {
+        die("cds_lfht_destroy failed");
+    }
+    map_thread_leave(map);
+}
+
+/* ---- operations ----------------------------------------------------------------------------------- */
+
+BENCH_INLINE struct adapter_node *adapter_find(map_type *map, bench_key key)
+{
+    struct cds_lfht_iter at;
+    struct cds_lfht_node *node;
+
+    cds_lfht_lookup(map, bench_hash(key), adapter_match, &key, &at);
+    node = cds_lfht_iter_get_node(&at);
+    return node ? adapter_of(node) : NULL;
+}
+
+BENCH_INLINE int map_load(map_type *map, bench_key key, uint64_t *value)
+{
+    struct adapter_node *node;
+
+    rcu_read_lock();
+    node = adapter_find(map, key);
+    *value = node ? __atomic_load_n(&node->value, __ATOMIC_ACQUIRE) : 0;
+    rcu_read_unlock();
+    return node != NULL;
+}
+
+/* In a read section. NULL if the key was absent and is now present with `value`, else the node that is there. */
+static inline struct adapter_node *adapter_add(map_type *map, bench_key key, uint64_t value)
+{
+    struct adapter_node *made = adapter_new_node(key, value);
+    struct cds_lfht_node *there = cds_lfht_add_unique(map, bench_hash(key), adapter_match, &key, &made->node);
+
+    if (there == &made->node) {
+        return NULL;
+    }
+    free(made);
+    return adapter_of(there);
+}
+
+BENCH_INLINE int map_store(map_type *map, bench_key key, uint64_t value)
+{
+    struct adapter_node *node;
+
+    rcu_read_lock();
+    node = adapter_find(map, key);
+    if (!node) {
+        node = adapter_add(map, key, value);
+    }
+    if (node) {
+        __atomic_store_n(&node->value, value, __ATOMIC_RELEASE);
+    }
+    rcu_read_unlock();
+    return node != NULL;
+}
+
+BENCH_INLINE int map_load_or_store(map_type *map, bench_key key, uint64_t value, uint64_t *actual)
+{
+    struct adapter_node *node;
+
+    rcu_read_lock();
+    node = adapter_add(map, key, value);
+    *actual = node ? __atomic_load_n(&node->value, __ATOMIC_ACQUIRE) : value;
+    rcu_read_unlock();
+    return node != NULL;
+}
+
+BENCH_INLINE int map_delete(map_type *map, bench_key key)
+{
+    struct adapter_node *node;
+    int deleted;
+
+    rcu_read_lock();
+    node = adapter_find(map, key);
+    deleted = node && cds_lfht_del(map, &node->node) == 0;
+    if (deleted) {
+        call_rcu(&node->head, adapter_free);
+    }
+    rcu_read_unlock();
+    return deleted;
+}
+
+static inline void map_range(map_type *map, int (*visit)(bench_key, uint64_t, void *), void *context)
+{
+    struct cds_lfht_iter at;
+    struct adapter_node *node;
+
+    rcu_read_lock();
+    cds_lfht_for_each_entry(map, &at, node, node) {
+        if (!visit(adapter_key(node), __atomic_load_n(&node->value, __ATOMIC_ACQUIRE), context)) {
+            break;
+        }
+    }
+    rcu_read_unlock();
+}
+
+#endif

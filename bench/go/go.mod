@@ -1,0 +1,3 @@
+module syncmap/bench/run_go
+
+go 1.19
