@@ -123,7 +123,7 @@ enum syncmap_kind {
 enum syncmap_engine {
     SYNCMAP_ENGINE_DEFAULT,    /* the library's choice; SYNCMAP_ENGINE_READ_DIRTY in this version */
     SYNCMAP_ENGINE_READ_DIRTY, /* Go's sync.Map (1.9 to 1.23): for maps that are mostly read */
-    SYNCMAP_ENGINE_FLAT        /* reserved: this version refuses it (errno ENOTSUP) */
+    SYNCMAP_ENGINE_FLAT        /* buckets of a cache line: for maps that are written, too */
 };
 
 /* ---- keys ---------------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 
+#include "flat.h"
 #include "map.h"
 #include "read_dirty.h"
 
@@ -20,16 +21,32 @@
 static pthread_mutex_t maps_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct syncmap *maps;
 
-static struct read_dirty *engine_of(struct syncmap *m)
+static inline struct read_dirty *engine_of(struct syncmap *m)
 {
     return container_of(m, struct read_dirty, map);
 }
+
+static inline struct flat *flat_of(struct syncmap *m)
+{
+    return container_of(m, struct flat, map);
+}
+
+static inline bool is_flat(const struct syncmap *m)
+{
+    return likely(m->engine == SYNCMAP_ENGINE_FLAT);
+}
+
+/* The same operation of the map's engine. */
+#define ENGINE(m, operation, ...) \
+    (is_flat(m) ? flat_##operation(flat_of(m), __VA_ARGS__) : rd_##operation(engine_of(m), __VA_ARGS__))
 
 static void fork_prepare(void)
 {
     pthread_mutex_lock(&maps_mutex);
     for (struct syncmap *m = maps; m != NULL; m = m->next)
-        rd_fork_prepare(engine_of(m));
+        if (!is_flat(m))
+            rd_fork_prepare(engine_of(m));
+    sections_begin_fork();
     reclaim_fork_prepare();
     thread_fork_prepare();
 }
@@ -38,8 +55,10 @@ static void fork_parent(void)
 {
     thread_fork_parent();
     reclaim_fork_parent();
+    sections_end_fork();
     for (struct syncmap *m = maps; m != NULL; m = m->next)
-        rd_fork_resume(engine_of(m));
+        if (!is_flat(m))
+            rd_fork_resume(engine_of(m));
     pthread_mutex_unlock(&maps_mutex);
 }
 
@@ -47,8 +66,10 @@ static void fork_child(void)
 {
     thread_fork_child();
     reclaim_fork_child();
+    sections_end_fork();
     for (struct syncmap *m = maps; m != NULL; m = m->next)
-        rd_fork_resume(engine_of(m));
+        if (!is_flat(m))
+            rd_fork_resume(engine_of(m));
     pthread_mutex_unlock(&maps_mutex);
 }
 
@@ -85,23 +106,23 @@ static void map_release(struct reclaim_link *link, const struct reclaim_class *c
 {
     (void)class;
     struct syncmap *m = container_of(link, struct syncmap, last.link);
-    rd_destroy(engine_of(m));
+    if (is_flat(m))
+        flat_destroy(flat_of(m));
+    else
+        rd_destroy(engine_of(m));
     struct memory memory = m->memory;
     memory_put_lines(&memory, m->base, m->size);
 }
 
-/* 0, or an errno. */
-static int options_check(enum syncmap_kind kind, const syncmap_options *o)
+static bool options_fit(enum syncmap_kind kind, const syncmap_options *o)
 {
     if ((unsigned)kind > SYNCMAP_CUSTOM || (unsigned)o->engine > SYNCMAP_ENGINE_FLAT)
-        return EINVAL;
+        return false;
     if ((o->allocator.alloc == NULL) != (o->allocator.free == NULL))
-        return EINVAL;
+        return false;
     if (o->value_acquire != NULL && o->value_free == NULL)
-        return EINVAL;
-    if (!key_functions_fit(kind, &o->key))
-        return EINVAL;
-    return o->engine == SYNCMAP_ENGINE_FLAT ? ENOTSUP : 0;
+        return false;
+    return key_functions_fit(kind, &o->key);
 }
 
 static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o)
@@ -109,15 +130,16 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     struct memory memory = {o->allocator.alloc, o->allocator.free, o->allocator.context};
     if (memory.context == NULL)
         memory.context = o->context;
+    bool flat = o->engine == SYNCMAP_ENGINE_FLAT;
+    size_t size = flat ? sizeof(struct flat) : sizeof(struct read_dirty);
     void *base;
-    struct read_dirty *engine = memory_get_lines(&memory, sizeof *engine, &base);
-    if (engine == NULL)
+    struct syncmap *m = memory_get_lines(&memory, size, &base); /* engines begin with it */
+    if (m == NULL)
         return NULL;
-    struct syncmap *m = &engine->map;
     m->base = base;
-    m->size = sizeof *engine;
+    m->size = size;
     m->memory = memory;
-    m->engine = SYNCMAP_ENGINE_READ_DIRTY;
+    m->engine = flat ? SYNCMAP_ENGINE_FLAT : SYNCMAP_ENGINE_READ_DIRTY;
     m->context = o->context;
     m->value_free = o->value_free;
     m->value_acquire = o->value_acquire;
@@ -125,8 +147,8 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     m->value_class.release = map_value_release;
     m->map_class.release = map_release;
     key_type_init(&m->key, kind, o);
-    if (!rd_init(engine, o->capacity)) {
-        memory_put_lines(&memory, base, sizeof *engine);
+    if (!(flat ? flat_init(flat_of(m), o->capacity) : rd_init(engine_of(m), o->capacity))) {
+        memory_put_lines(&memory, base, size);
         return NULL;
     }
     return m;
@@ -136,9 +158,9 @@ syncmap *syncmap_new(enum syncmap_kind kind, const syncmap_options *options)
 {
     static const syncmap_options defaults;
     const syncmap_options *o = options != NULL ? options : &defaults;
-    int error = options_check(kind, o);
+    int error = EINVAL;
     struct syncmap *m = NULL;
-    if (error == 0) {
+    if (options_fit(kind, o)) {
         thread_attach(); /* so that its signal handlers may load; without memory it goes on without a record */
         m = process_init() ? map_make(kind, o) : NULL;
         error = ENOMEM;
@@ -222,7 +244,7 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
         return SYNCMAP_EINVAL;
     struct thread *pin = pin_enter(false);
     void *found = NULL;
-    int result = rd_load(engine_of(m), &q, &found);
+    int result = ENGINE(m, load, &q, &found);
     check_pinned(m, result == 1 && value != NULL);
     if (value != NULL) {
         value_hand_out(m, found);
@@ -242,7 +264,7 @@ int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = rd_swap(engine_of(m), &q, value, &old);
+    int result = ENGINE(m, swap, &q, value, &old);
     return finish(m, result, old, previous, slot, pin);
 }
 
@@ -259,7 +281,7 @@ int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actua
     check_pinned(m, actual != NULL);
     struct thread *pin = pin_enter(true);
     void *found = NULL;
-    int result = rd_load_or_store(engine_of(m), &q, value, &found);
+    int result = ENGINE(m, load_or_store, &q, value, &found);
     if (result >= 0 && actual != NULL) {
         value_hand_out(m, found);
         *actual = found;
@@ -279,7 +301,7 @@ int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = rd_load_and_delete(engine_of(m), &q, &old);
+    int result = ENGINE(m, load_and_delete, &q, &old);
     return finish(m, result, old, previous, slot, pin);
 }
 
@@ -298,7 +320,7 @@ int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = rd_compare_and_swap(engine_of(m), &q, expected, desired, &old);
+    int result = ENGINE(m, compare_and_swap, &q, expected, desired, &old);
     return finish(m, result, old, NULL, slot, pin);
 }
 
@@ -312,7 +334,7 @@ int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected)
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = rd_compare_and_delete(engine_of(m), &q, expected, &old);
+    int result = ENGINE(m, compare_and_delete, &q, expected, &old);
     return finish(m, result, old, NULL, slot, pin);
 }
 
@@ -321,7 +343,7 @@ int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *
     if (m == NULL || visit == NULL)
         return SYNCMAP_EINVAL;
     syncmap_pin();
-    int result = rd_range(engine_of(m), visit, context);
+    int result = ENGINE(m, range, visit, context);
     syncmap_unpin();
     reclaim_poll();
     return result;
@@ -332,7 +354,7 @@ int syncmap_clear(syncmap *m)
     if (m == NULL)
         return SYNCMAP_EINVAL;
     struct thread *pin = pin_enter(true);
-    int result = rd_clear(engine_of(m));
+    int result = is_flat(m) ? flat_clear(flat_of(m)) : rd_clear(engine_of(m));
     pin_leave(pin);
     reclaim_poll();
     return result;
@@ -343,7 +365,7 @@ size_t syncmap_len(syncmap *m)
     if (m == NULL)
         return 0;
     struct thread *pin = pin_enter(false);
-    size_t keys = rd_len(engine_of(m));
+    size_t keys = is_flat(m) ? flat_len(flat_of(m)) : rd_len(engine_of(m));
     pin_leave(pin);
     return keys;
 }

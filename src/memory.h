@@ -52,4 +52,25 @@ static inline void memory_put_lines(const struct memory *memory, void *base, siz
     memory_put(memory, base, size + CACHE_LINE);
 }
 
+/* `size` bytes for a table, not zeroed, that start on a cache line. From the system, if they are large: then they cost nothing until they
+ * are touched, start on a huge page, and are given back by memory_put_table() without a detour. */
+static inline void *memory_get_table(const struct memory *memory, size_t size, void **base)
+{
+    if (memory->alloc == NULL && size >= HUGE_PAGE)
+        return *base = platform_map(size);
+    char *raw = memory_get(memory, size + CACHE_LINE);
+    if (raw == NULL)
+        return NULL;
+    *base = raw;
+    return raw + CACHE_LINE - (uintptr_t)raw % CACHE_LINE;
+}
+
+static inline void memory_put_table(const struct memory *memory, void *base, size_t size)
+{
+    if (memory->alloc == NULL && size >= HUGE_PAGE)
+        platform_unmap(base, size);
+    else
+        memory_put(memory, base, size + CACHE_LINE);
+}
+
 #endif

@@ -5,6 +5,7 @@
 #ifndef SYNCMAP_READ_DIRTY_H
 #define SYNCMAP_READ_DIRTY_H
 
+#include "counter.h"
 #include "map.h"
 
 /* Marks: in `read`, in entry.p, in slot.entry. */
@@ -47,15 +48,9 @@ struct table {
 
 static struct entry tombstone;
 
-/* A counter that threads add to without meeting. */
-enum { STRIPES = 8 };
-struct stripe {
-    alignas(CACHE_LINE) _Atomic long keys;
-};
-
 /* The time between two clears: how many keys were stored less deleted, and the empty table that it begins with. */
 struct era {
-    struct stripe stripes[STRIPES];
+    struct counter keys;
     struct table empty;
     struct slot empty_slot; /* the one slot of `empty` */
     struct reclaim_link retired;

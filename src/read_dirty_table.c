@@ -145,17 +145,12 @@ static void era_release(struct reclaim_link *link, const struct reclaim_class *c
 
 static inline void era_count(struct era *era, long keys)
 {
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    add_relaxed(&era->stripes[self ? self->index % STRIPES : 0].keys, keys); /* relaxed: len() promises no order */
+    (void)counter_add(&era->keys, keys);
 }
 
 static size_t rd_len(struct read_dirty *m)
 {
-    const struct era *era = read_table(ld_seq_cst(&m->read))->era; /* P1 */
-    long keys = 0;
-    for (size_t i = 0; i < STRIPES; i++)
-        keys += ld_relaxed(&era->stripes[i].keys); /* relaxed: beside writers, len is no instant */
-    return keys > 0 ? (size_t)keys : 0;
+    return counter_sum(&read_table(ld_seq_cst(&m->read))->era->keys); /* P1 */
 }
 
 /* ---- invariants ---- */

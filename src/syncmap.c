@@ -8,4 +8,8 @@
 #include "key.c"
 #include "read_dirty_table.c"
 #include "read_dirty.c"
+#include "flat_table.c"
+#include "flat_move.c"
+#include "flat.c"
+#include "flat_walk.c"
 #include "api.c"
