@@ -93,25 +93,25 @@ __attribute__((constructor)) static void process_load(void)
 
 /* ---- life ---- */
 
-static void map_value_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool map_value_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     struct reclaim_slot *slot = container_of(link, struct reclaim_slot, link);
     struct syncmap *m = container_of(class, struct syncmap, value_class);
     m->value_free(slot->object, m->context);
     slot_give_back(slot);
+    return true;
 }
 
 /* After a grace period, and after all that was retired from the map: see LAST THINGS in reclaim.h. */
-static void map_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool map_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     (void)class;
     struct syncmap *m = container_of(link, struct syncmap, last.link);
-    if (is_flat(m))
-        flat_destroy(flat_of(m));
-    else
-        rd_destroy(engine_of(m));
+    if (!(is_flat(m) ? flat_destroy_step(flat_of(m)) : rd_destroy_step(engine_of(m))))
+        return false;
     struct memory memory = m->memory;
     memory_put_lines(&memory, m->base, m->size);
+    return true;
 }
 
 static bool options_fit(enum syncmap_kind kind, const syncmap_options *o)

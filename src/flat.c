@@ -389,10 +389,13 @@ static bool flat_init(struct flat *m, size_t capacity)
     return true;
 }
 
-/* Frees all that the map holds, once nobody can see it. */
-static void flat_destroy(struct flat *m)
+/* Frees a part of all that the map holds, once nobody can see it; true: all. */
+static bool flat_destroy_step(struct flat *m)
 {
     struct flat_table *t = root_table(ld_relaxed(&m->root)); /* relaxed: alone */
-    flat_era_free(m, t->era);
-    flat_table_free_chain(m, t);
+    struct flat_era *era = t->era;
+    if (!flat_table_end_step(m, t))
+        return false;
+    flat_era_free(m, era);
+    return true;
 }

@@ -127,6 +127,8 @@ struct flat_table {
     struct flat_era *era;
     void *base;
     struct reclaim_link retired;
+    uint64_t freed; /* once it is: so many buckets are done, */
+    size_t left;    /* and so much of its memory is there */
 
     /* Where to move on, and how far it got. */
     alignas(CACHE_LINE) _Atomic uint64_t cursor; /* in chunks */
@@ -170,7 +172,7 @@ static inline struct bucket *table_home(struct flat_table *t, unsigned shift, ui
 }
 
 static bool flat_init(struct flat *m, size_t capacity);
-static void flat_destroy(struct flat *m);
+static bool flat_destroy_step(struct flat *m);
 static int flat_load(struct flat *m, const struct query *q, void **value);
 static int flat_swap(struct flat *m, struct query *q, void *value, void **previous);
 static int flat_load_or_store(struct flat *m, struct query *q, void *value, void **actual);

@@ -66,14 +66,20 @@ static uintptr_t table_root(struct flat_table *t)
     return (uintptr_t)t | t->shift;
 }
 
-static void flat_table_free(const struct flat *m, struct flat_table *t)
+/* Frees a part of a table's memory; true: all, and then it is not there any more. */
+static bool flat_table_free_step(const struct flat *m, struct flat_table *t)
 {
     for (unsigned s = 1; s < SEGMENTS; s++) {
         struct bucket *segment = ld_relaxed(&t->overflow.segment[s]); /* relaxed: alone */
         if (segment != NULL)
             memory_put(&m->map.memory, segment, ((size_t)t->overflow.first << (s - 1)) * sizeof *segment);
+        st_relaxed(&t->overflow.segment[s], NULL); /* relaxed: alone */
     }
-    memory_put_table(&m->map.memory, t->base, flat_table_size(t));
+    size_t size = flat_table_size(t);
+    size_t left = memory_put_table_part(&m->map.memory, t->base, size, t->left != 0 ? t->left : size);
+    if (left != 0)
+        t->left = left;
+    return left == 0;
 }
 
 /* ---- overflow buckets: numbers from 1 on, as in links ---- */
@@ -171,9 +177,10 @@ static void record_free(const struct flat *m, struct record *r)
     memory_put(&m->map.memory, r, size);
 }
 
-static void record_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool record_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     record_free(container_of(class, struct flat, record_class), container_of(link, struct record, retired));
+    return true;
 }
 
 static void record_retire(struct flat *m, struct record *r)
@@ -225,32 +232,36 @@ static void chain_free_entries(const struct flat *m, struct flat_table *t, uint6
     }
 }
 
-/* Frees a table and those after it, with all that they have. */
-static void flat_table_free_chain(const struct flat *m, struct flat_table *t)
+/* Frees a part of a table's entries; true: all. before: as in bucket_is_owned(). */
+static bool flat_table_empty_step(const struct flat *m, struct flat_table *t, struct flat_table *before)
 {
-    bool entries = m->map.value_free != NULL || m->map.key.kind != SYNCMAP_U64;
-    struct flat_table *before = NULL;
-    while (t != NULL) {
-        for (uint64_t i = 0; entries && i < table_buckets(t); i++)
-            if (bucket_is_owned(t, before, i))
-                chain_free_entries(m, t, i);
-        struct flat_table *next = ld_relaxed(&t->next); /* relaxed: alone */
-        if (before != NULL)
-            flat_table_free(m, before);
-        before = t;
-        t = next;
-    }
-    flat_table_free(m, before);
+    if (m->map.value_free == NULL && m->map.key.kind == SYNCMAP_U64)
+        return true;
+    uint64_t buckets = table_buckets(t);
+    for (unsigned i = 0; t->freed < buckets && i < FREE_STEP; i++, t->freed++)
+        if (bucket_is_owned(t, before, t->freed))
+            chain_free_entries(m, t, t->freed);
+    return t->freed == buckets;
 }
 
-static void flat_table_release(struct reclaim_link *link, const struct reclaim_class *class)
+/* Frees a part of a table and its next, with all that they have; true: all. (By GROWTH the next has none.) */
+static bool flat_table_end_step(const struct flat *m, struct flat_table *t)
+{
+    struct flat_table *next = ld_relaxed(&t->next); /* relaxed: alone */
+    if (t->freed != table_buckets(t) && !flat_table_empty_step(m, t, NULL))
+        return false;
+    if (next == NULL)
+        return flat_table_free_step(m, t);
+    if (flat_table_empty_step(m, next, t) && flat_table_free_step(m, next))
+        st_relaxed(&t->next, NULL); /* relaxed: alone */
+    return false;
+}
+
+static bool flat_table_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     const struct flat *m = container_of(class, struct flat, table_class);
     struct flat_table *t = container_of(link, struct flat_table, retired);
-    if (t->owns_entries)
-        flat_table_free_chain(m, t);
-    else
-        flat_table_free(m, t);
+    return t->owns_entries ? flat_table_end_step(m, t) : flat_table_free_step(m, t);
 }
 
 static struct flat_era *flat_era_new(const struct flat *m)
@@ -267,9 +278,10 @@ static void flat_era_free(const struct flat *m, struct flat_era *era)
     memory_put_lines(&m->map.memory, era->base, sizeof *era);
 }
 
-static void flat_era_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool flat_era_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     flat_era_free(container_of(class, struct flat, era_class), container_of(link, struct flat_era, retired));
+    return true;
 }
 
 /* ---- invariants ---- */

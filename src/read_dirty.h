@@ -44,6 +44,7 @@ struct table {
     struct reclaim_link retired;
     struct entry *expunged; /* entries that go with it */
     bool owns_entries;      /* those in its slots go with it, too */
+    size_t freed;           /* so many slots are done */
 };
 
 static struct entry tombstone;
@@ -74,6 +75,7 @@ struct read_dirty {
     struct entry *expunged;       /* all that are EXPUNGED */
     _Atomic size_t expunged_count;
     struct era *era;
+    bool ending; /* rd_destroy_step() has begun */
     _Atomic unsigned versions[VERSIONS]; /* custom keys only: counts, by hash, the new entries */
 };
 
@@ -98,7 +100,7 @@ static inline bool value_is_live(const void *p)
 
 static void rd_check(struct read_dirty *m);
 static bool rd_init(struct read_dirty *m, size_t capacity);
-static void rd_destroy(struct read_dirty *m);
+static bool rd_destroy_step(struct read_dirty *m);
 static int rd_load(struct read_dirty *m, struct query *q, void **value);
 static int rd_swap(struct read_dirty *m, struct query *q, void *value, void **previous);
 static int rd_load_or_store(struct read_dirty *m, struct query *q, void *value, void **actual);
