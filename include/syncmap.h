@@ -306,6 +306,32 @@ SYNCMAP_API int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *ex
 SYNCMAP_API int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context),
                               void *context);
 
+/* Where a scan is: zero-initialised, at its beginning. Its fields are the library's. It may be copied, and kept for as long as one
+ * likes: it refers to no memory, and holds nothing up. */
+typedef struct syncmap_cursor {
+    uint64_t place;
+    uint64_t state;
+} syncmap_cursor;
+
+/* Visits some keys from where *cursor is, and moves it on: `count` keys (0 is taken as 1), fewer at the end, or until
+ * the visit returns false; and then those that have the very hash of the last one, if there are any (with a good hash there are none). 1
+ * there may be more, 0 went through to the end (another call with that cursor visits nothing and returns 0). Over all calls with
+ * one cursor, whatever happens in between: no key twice; a key that is present from the first call to the last is visited.
+ * All else as range: the visit, pins, what stays valid. Other cursors, and range, may be used at the same time, by any thread.
+ * SYNCMAP_EINVAL: an argument is NULL, or the cursor is none. Never waits; O(keys visited), and O(slots) over a whole scan. */
+SYNCMAP_API int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
+                             bool (*visit)(syncmap_key key, void *value, void *context), void *context);
+
+/* Loads `count` keys: values[i] and present[i] for keys[i], as syncmap_load() would (each at an instant of its own, in order);
+ * either array may be NULL. Faster than as many loads, since it waits for the memory of many at the same time. 1 all are present, 0 not all.
+ * SYNCMAP_EINVAL if one key is not of the map's kind, and then nothing is written. Needs a pin as syncmap_load(); never waits,
+ * allocates or frees. */
+SYNCMAP_API int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present);
+
+/* Makes room: as options.capacity, later. What is there already counts. 0 done. SYNCMAP_ENOMEM possible: then the map has the
+ * same keys, and perhaps a part of the room. Blocks; O(keys). */
+SYNCMAP_API int syncmap_reserve(syncmap *m, size_t keys);
+
 /* Deletes all keys, at one instant. 0 done. SYNCMAP_ENOMEM possible. Blocks. */
 SYNCMAP_API int syncmap_clear(syncmap *m);
 

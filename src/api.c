@@ -40,6 +40,9 @@ static inline bool is_flat(const struct syncmap *m)
 #define ENGINE(m, operation, ...) \
     (is_flat(m) ? flat_##operation(flat_of(m), __VA_ARGS__) : rd_##operation(engine_of(m), __VA_ARGS__))
 
+/* What a cursor's state says. */
+enum { CURSOR_ENDED = 1 };
+
 static void fork_prepare(void)
 {
     pthread_mutex_lock(&maps_mutex);
@@ -146,6 +149,7 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     m->value_equal = o->value_equal;
     m->value_class.release = map_value_release;
     m->map_class.release = map_release;
+    m->is_quick = flat && kind == SYNCMAP_U64 && o->value_acquire == NULL;
     key_type_init(&m->key, kind, o);
     if (!(flat ? flat_init(flat_of(m), o->capacity) : rd_init(engine_of(m), o->capacity))) {
         memory_put_lines(&memory, base, size);
@@ -237,7 +241,7 @@ static int finish(syncmap *m, int result, void *value, void **previous, struct r
     return result;
 }
 
-int syncmap_load(syncmap *m, syncmap_key key, void **value)
+static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
 {
     struct query q;
     if (!query_init(&q, m, key))
@@ -250,6 +254,22 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
         value_hand_out(m, found);
         *value = found;
     }
+    pin_leave(pin);
+    return result;
+}
+
+/* The same, and what is in a hurry beside it: integers in a flat map that has nothing acquired. */
+int syncmap_load(syncmap *m, syncmap_key key, void **value)
+{
+    if (unlikely(m == NULL || !m->is_quick || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64)))
+        return load_any(m, key, value);
+    struct query q = {.hash = hash_u64(key.as.u64, m->key.seed)};
+    struct thread *pin = pin_enter(false);
+    void *found;
+    int result = flat_search(flat_of(m), &q, true, &found);
+    check_pinned(m, result == 1 && value != NULL);
+    if (likely(value != NULL))
+        *value = found;
     pin_leave(pin);
     return result;
 }
@@ -345,6 +365,90 @@ int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *
     syncmap_pin();
     int result = ENGINE(m, range, visit, context);
     syncmap_unpin();
+    reclaim_poll();
+    return result;
+}
+
+int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
+                 bool (*visit)(syncmap_key key, void *value, void *context), void *context)
+{
+    if (m == NULL || cursor == NULL || visit == NULL || cursor->state > CURSOR_ENDED)
+        return SYNCMAP_EINVAL;
+    if (cursor->state == CURSOR_ENDED)
+        return 0;
+    struct scan scan = {visit, context, count > 0 ? count : 1, 0};
+    uint64_t place = cursor->place;
+    syncmap_pin();
+    if (is_flat(m))
+        flat_scan(flat_of(m), &place, &scan);
+    else
+        rd_scan(engine_of(m), &place, &scan);
+    syncmap_unpin();
+    cursor->place = place;
+    cursor->state = place != 0 ? 0 : CURSOR_ENDED;
+    return place != 0;
+}
+
+/* ---- many keys ---- */
+
+enum { GROUP = 16 };
+
+static void group_prefetch(syncmap *m, struct query q[GROUP], const syncmap_key *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        query_init(&q[i], m, keys[i]); /* they were checked */
+        if (is_flat(m))
+            flat_prefetch(flat_of(m), q[i].hash);
+        else
+            rd_prefetch(engine_of(m), q[i].hash);
+    }
+    if (is_flat(m) && m->key.kind == SYNCMAP_U64)
+        return; /* what a bucket has is all there is */
+    for (size_t i = 0; i < count; i++) {
+        if (is_flat(m))
+            flat_prefetch_record(flat_of(m), &q[i]);
+        else
+            rd_prefetch_record(engine_of(m), &q[i]);
+    }
+}
+
+int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
+{
+    if (m == NULL || (keys == NULL && count > 0))
+        return SYNCMAP_EINVAL;
+    for (size_t i = 0; i < count; i++)
+        if (!key_is_valid(&m->key, keys[i]))
+            return SYNCMAP_EINVAL;
+    struct thread *pin = pin_enter(false);
+    size_t hits = 0;
+    for (size_t begin = 0; begin < count; begin += GROUP) {
+        struct query q[GROUP];
+        size_t group = count - begin < GROUP ? count - begin : GROUP;
+        group_prefetch(m, q, keys + begin, group);
+        for (size_t i = 0; i < group; i++) {
+            void *found = NULL;
+            int result = ENGINE(m, load, &q[i], &found);
+            check_pinned(m, result == 1 && values != NULL);
+            if (values != NULL) {
+                value_hand_out(m, found);
+                values[begin + i] = found;
+            }
+            if (present != NULL)
+                present[begin + i] = result == 1;
+            hits += result == 1;
+        }
+    }
+    pin_leave(pin);
+    return hits == count;
+}
+
+int syncmap_reserve(syncmap *m, size_t keys)
+{
+    if (m == NULL)
+        return SYNCMAP_EINVAL;
+    struct thread *pin = pin_enter(true);
+    int result = is_flat(m) ? flat_reserve(flat_of(m), keys) : rd_reserve(engine_of(m), keys);
+    pin_leave(pin);
     reclaim_poll();
     return result;
 }

@@ -6,7 +6,8 @@
 
 /* ---- load ---- */
 
-static inline int flat_load(struct flat *m, const struct query *q, void **value)
+/* integers: the kind of keys, a constant for the compiler. */
+static inline int flat_search(struct flat *m, const struct query *q, bool integers, void **value)
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
     struct flat_table *t = root_table(root);
@@ -19,13 +20,18 @@ static inline int flat_load(struct flat *m, const struct query *q, void **value)
             continue;
         }
         unsigned slot;
-        struct bucket *b = chain_find(&t->overflow, home, header, q, &slot);
+        struct bucket *b = chain_find(&t->overflow, home, header, q, integers, &slot);
         void *p = b != NULL ? ld_seq_cst(&b->value[slot]) : NULL; /* P4 */
         if (unlikely(!bucket_unchanged(home, header)))
             continue;
         *value = value_decode(p);
         return p != NULL;
     }
+}
+
+static int flat_load(struct flat *m, const struct query *q, void **value)
+{
+    return q->type->kind == SYNCMAP_U64 ? flat_search(m, q, true, value) : flat_search(m, q, false, value);
 }
 
 /* ---- what all writers do ---- */
@@ -54,7 +60,10 @@ static void spot_find(struct flat *m, const struct query *q, struct spot *s)
         } else if (unlikely(s->header & BUCKET_LOCKED)) {
             bucket_wait(&round);
         } else {
-            s->in = chain_find(&s->t->overflow, s->home, s->header, q, &s->slot);
+            if (likely(q->type->kind == SYNCMAP_U64))
+                s->in = chain_find(&s->t->overflow, s->home, s->header, q, true, &s->slot);
+            else
+                s->in = chain_find(&s->t->overflow, s->home, s->header, q, false, &s->slot);
             return;
         }
     }
@@ -347,7 +356,7 @@ static int flat_compare_and_delete(struct flat *m, struct query *q, void *expect
 static int flat_clear(struct flat *m)
 {
     struct flat_era *era = flat_era_new(m);
-    struct flat_table *fresh = era != NULL ? flat_table_new(m, m->least, era) : NULL;
+    struct flat_table *fresh = era != NULL ? flat_table_new(m, LEAST_BUCKETS, era) : NULL;
     if (fresh == NULL) {
         if (era != NULL)
             flat_era_free(m, era);
@@ -355,6 +364,7 @@ static int flat_clear(struct flat *m)
     }
     flat_table_clear(m, fresh);
     struct flat_table *old = root_table(xchg_seq_cst(&m->root, table_root(fresh))); /* P1: the instant of the clear */
+    st_relaxed(&m->least, LEAST_BUCKETS); /* relaxed: a hint when to halve */
     old->owns_entries = true;
     size_t keys = counter_sum(&old->era->keys);
     reclaim_retire(&old->era->retired, &m->era_class, sizeof *old->era);
@@ -374,11 +384,12 @@ static bool flat_init(struct flat *m, size_t capacity)
     m->table_class.release = flat_table_release;
     m->record_class.release = record_release;
     m->era_class.release = flat_era_release;
-    m->least = LEAST_BUCKETS;
-    while (m->least < SIZE_MAX / sizeof(struct bucket) / 4 && m->least * 9 / 4 < capacity) /* below the 2.5 keys a bucket of GROWTH */
-        m->least *= 2;
+    uint64_t buckets = buckets_for(capacity);
+    if (buckets == 0)
+        return false;
+    st_relaxed(&m->least, buckets); /* relaxed: nobody else has the map yet */
     struct flat_era *era = flat_era_new(m);
-    struct flat_table *t = era != NULL ? flat_table_new(m, m->least, era) : NULL;
+    struct flat_table *t = era != NULL ? flat_table_new(m, buckets, era) : NULL;
     if (t == NULL) {
         if (era != NULL)
             flat_era_free(m, era);

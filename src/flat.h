@@ -63,6 +63,7 @@
  * is at 2.5 keys a bucket, and it needs no count of keys. A table with 5/8 of a key a bucket is halved. Every writer that finds a
  * root with a next moves CHUNK buckets first. Who moves the last one promotes the next: a CAS on root; the old table is retired.
  * Only the root is moved from. If memory for a next cannot be had, chains get longer, and it is tried again later.
+ * By reserve a table grows sixteenfold at once, and none is halved below what was reserved.
  * A few keys that flood one bucket do not make a table grow: it grows only if it has a key a bucket on average.
  *
  * clear puts a fresh table in the root: its instant. Operations that had found the old root before count as done before the
@@ -145,7 +146,7 @@ _Static_assert(sizeof(struct flat_table) % CACHE_LINE == 0, "buckets start on a 
 struct flat {
     struct syncmap map;
     struct reclaim_class table_class, record_class, era_class;
-    uint64_t least; /* buckets: no table is made smaller */
+    _Atomic uint64_t least; /* buckets: no table is halved to fewer. Of the options, or reserved; until a clear */
 
     /* The table that is searched first, and its shift in the low bits: a search needs no more to find its bucket. */
     alignas(CACHE_LINE) _Atomic uintptr_t root;
@@ -181,6 +182,10 @@ static int flat_compare_and_swap(struct flat *m, struct query *q, void *expected
 static int flat_compare_and_delete(struct flat *m, struct query *q, void *expected, void **previous);
 static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *), void *context);
 static int flat_clear(struct flat *m);
+static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan);
+static void flat_prefetch(struct flat *m, uint64_t hash);
+static void flat_prefetch_record(struct flat *m, const struct query *q);
+static int flat_reserve(struct flat *m, size_t keys);
 static size_t flat_len(struct flat *m);
 
 #endif

@@ -2,7 +2,7 @@
  *
  * Engine 2, flat: locks, and growth and shrinking. The essay is in flat.h.
  *
- * A table is moved in groups: one bucket to two of a table twice as large, or two to one of a table half the size. All of a
+ * A table is moved in groups: one bucket to two of a table twice as large (or up to TARGETS, see reserve), or two to one of a table half the size. All of a
  * group is locked, copied, and MOVED; nobody else is in the buckets that it goes to (V8), so these are simply written. How many
  * overflow buckets of next that takes is counted before the lock is taken, and they are taken then, too (V6). It is never more
  * than the group has: entries that fill k buckets beyond the first need no more than k when they are split.
@@ -108,9 +108,11 @@ static void fill_add(struct flat_table *t, struct fill *fill, struct spares *spa
     fill->used++;
 }
 
-/* What a bucket has goes to fills[0], or by a bit of the hash to one of two. */
+enum { TARGETS_LOG = 4, TARGETS = 1 << TARGETS_LOG };
+
+/* What a bucket has goes to one of some targets, by the bits of the hash. */
 static void chain_copy(const struct flat *m, struct flat_table *t, struct bucket *b, struct flat_table *next,
-                       struct fill fills[2], struct spares *spares)
+                       struct fill *fills, unsigned targets, struct spares *spares)
 {
     for (;;) {
         for (unsigned i = 0; i < SLOTS; i++) {
@@ -118,8 +120,7 @@ static void chain_copy(const struct flat *m, struct flat_table *t, struct bucket
             if (value == NULL)
                 continue;
             uint64_t word = ld_relaxed(&b->word[i]), hash = word_hash(&m->map.key, word); /* relaxed: as above */
-            unsigned which = next->shift < t->shift ? hash >> next->shift & 1 : 0;
-            fill_add(next, &fills[which], spares, hash, word, value);
+            fill_add(next, &fills[hash >> next->shift & (targets - 1)], spares, hash, word, value);
         }
         uint64_t link = ld_relaxed(&b->tags) >> LINK_SHIFT; /* relaxed: as above */
         if (link == 0)
@@ -155,13 +156,13 @@ struct group {
 /* Copies the group to next, and ends it. Locked. */
 static void group_copy(const struct flat *m, struct group *g, struct spares *spares)
 {
-    struct fill fills[2];
-    unsigned targets = g->count == 1 ? 2 : 1;
+    struct fill fills[TARGETS];
+    unsigned targets = g->count == 1 ? 1u << (g->t->shift - g->next->shift) : 1;
     uint64_t to = bucket_across(g->t, g->next, g->first);
     for (unsigned i = 0; i < targets; i++)
         fill_begin(m, g->next, to + i, &fills[i]);
     for (unsigned i = 0; i < g->count; i++)
-        chain_copy(m, g->t, g->home + i, g->next, fills, spares);
+        chain_copy(m, g->t, g->home + i, g->next, fills, targets, spares);
     for (unsigned i = 0; i < targets; i++)
         fill_end(&fills[i]);
     for (unsigned i = 0; i < g->count; i++)
@@ -217,10 +218,19 @@ static void flat_promote(struct flat *m, struct flat_table *t, struct flat_table
     debug_count(promotions);
 }
 
+/* How many buckets are moved at once: fewer where each goes to more. */
+static uint64_t table_chunk(const struct flat_table *t, const struct flat_table *next)
+{
+    uint64_t buckets = table_buckets(t), chunk = CHUNK;
+    if (next->shift < t->shift - 1)
+        chunk = chunk >> (t->shift - next->shift - 1) > 0 ? chunk >> (t->shift - next->shift - 1) : 1;
+    return buckets < chunk ? buckets : chunk;
+}
+
 /* Moves one chunk. Not in a section: may allocate overflow buckets. */
 static NOINLINE void flat_move_slow(struct flat *m, struct flat_table *t, struct flat_table *next)
 {
-    uint64_t buckets = table_buckets(t), chunk = buckets < CHUNK ? buckets : CHUNK;
+    uint64_t buckets = table_buckets(t), chunk = table_chunk(t, next);
     bool gave_up = ld_relaxed(&t->gave_up); /* relaxed: a hint what to look at again */
     if (ld_relaxed(&t->cursor) >= buckets / chunk && !gave_up) /* relaxed: only grows; all is being moved by others */
         return;
@@ -300,7 +310,47 @@ static inline bool time_to_look(const struct flat_table *t, long keys)
 static NOINLINE void flat_shrink_slow(struct flat *m, struct flat_table *t)
 {
     uint64_t buckets = table_buckets(t);
-    if (buckets / 2 < m->least || counter_sum(&t->era->keys) >= buckets / 8 * 5 + buckets % 8 / 2)
+    if (buckets / 2 < ld_relaxed(&m->least) || counter_sum(&t->era->keys) >= buckets / 8 * 5 + buckets % 8 / 2) /* relaxed: a hint */
         return;
     (void)flat_resize(m, t, buckets / 2); /* without memory it goes on as it is */
+}
+
+/* ---- reserve ---- */
+
+/* The buckets that so many keys need at less than the 2.5 a bucket of GROWTH; 0: too many for any memory. */
+static uint64_t buckets_for(size_t keys)
+{
+    uint64_t buckets = LEAST_BUCKETS;
+    while (buckets / 4 * 9 + buckets % 4 * 9 / 4 < keys) {
+        if (buckets > SIZE_MAX / sizeof(struct bucket) / 4)
+            return 0;
+        buckets *= 2;
+    }
+    return buckets;
+}
+
+/* Has room for so many keys without further growth. 0, or SYNCMAP_ENOMEM: it may have grown by a part. Moves all itself. */
+static int flat_reserve(struct flat *m, size_t keys)
+{
+    uint64_t wanted = buckets_for(keys);
+    if (wanted == 0)
+        return SYNCMAP_ENOMEM;
+    for (;;) {
+        struct flat_table *t = root_table(ld_acquire(&m->root)); /* P1 */
+        struct flat_table *next = ld_acquire(&t->next); /* P6 */
+        uint64_t buckets = table_buckets(t);
+        if (next != NULL) {
+            flat_move_slow(m, t, next);
+            if (ld_relaxed(&t->gave_up)) /* relaxed: a hint */
+                return SYNCMAP_ENOMEM;
+        } else if (buckets >= wanted) {
+            break;
+        } else if (!flat_resize(m, t, wanted / buckets > TARGETS ? buckets * TARGETS : wanted)) {
+            return SYNCMAP_ENOMEM;
+        }
+    }
+    uint64_t least = ld_relaxed(&m->least); /* relaxed: a hint when to halve */
+    while (least < wanted && !cas_release(&m->least, &least, wanted)) /* relaxed: as above; P1: nothing hangs on it */
+        continue;
+    return 0;
 }

@@ -28,7 +28,7 @@ struct walk {
     /* What was found: */
     unsigned count;
     bool more; /* than fit */
-    struct {
+    struct walk_entry {
         uint64_t word;
         void *value;
     } found[WALK_BUFFER];
@@ -122,25 +122,33 @@ static NOINLINE bool walk_rounds_slow(struct flat *m, struct walk *w, struct fla
     return true;
 }
 
-/* Visits the keys of one bucket from *place on, and moves that to the next bucket; to 0 after the last. False: the visit said stop. The caller has
- * pinned by syncmap_pin(): what was read stays, whatever the visit does. */
-static bool walk_bucket(struct flat *m, uint64_t *place, bool (*visit)(syncmap_key, void *, void *), void *context)
+/* Reads the bucket of w->from, and sets w->last. Returns it, and its table. */
+static struct bucket *walk_find(struct flat *m, struct walk *w, struct flat_table **in)
 {
-    struct walk w = {.m = &m->map, .from = *place};
     struct flat_table *t = root_table(ld_seq_cst(&m->root)); /* P1 */
     for (;;) {
-        struct bucket *home = table_home(t, t->shift, w.from);
+        struct bucket *home = table_home(t, t->shift, w->from);
         uint64_t header = ld_seq_cst(&home->header); /* P2 */
         if (header & BUCKET_MOVED) {
             t = ld_acquire(&t->next); /* P6 */
             continue;
         }
-        w.last = w.from | (((uint64_t)1 << t->shift) - 1);
-        if (!walk_read(&w, t, home, header))
-            continue;
-        *place = w.last + 1;
-        return w.more ? walk_rounds_slow(m, &w, t, home, visit, context) : walk_visit(&w, visit, context);
+        w->last = w->from | (((uint64_t)1 << t->shift) - 1);
+        *in = t;
+        if (walk_read(w, t, home, header))
+            return home;
     }
+}
+
+/* Visits the keys of one bucket from *place on, and moves that to the next bucket; to 0 after the last. False: the visit said stop. The caller has
+ * pinned by syncmap_pin(): what was read stays, whatever the visit does. */
+static bool walk_bucket(struct flat *m, uint64_t *place, bool (*visit)(syncmap_key, void *, void *), void *context)
+{
+    struct walk w = {.m = &m->map, .from = *place};
+    struct flat_table *t;
+    struct bucket *home = walk_find(m, &w, &t);
+    *place = w.last + 1;
+    return w.more ? walk_rounds_slow(m, &w, t, home, visit, context) : walk_visit(&w, visit, context);
 }
 
 static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *), void *context)
@@ -151,4 +159,68 @@ static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *)
             return 0;
     while (place != 0);
     return 1;
+}
+
+/* ---- scan ---- */
+
+/* By hash, so that a scan can stop between any two. */
+static void walk_sort(struct walk *w)
+{
+    for (unsigned i = 1; i < w->count; i++) {
+        struct walk_entry entry = w->found[i];
+        uint64_t hash = word_hash(&w->m->key, entry.word);
+        unsigned k = i;
+        for (; k > 0 && word_hash(&w->m->key, w->found[k - 1].word) > hash; k--)
+            w->found[k] = w->found[k - 1];
+        w->found[k] = entry;
+    }
+}
+
+/* Visits what was found, in order, until `count` or the visit says stop, and what has the same hash as the last then. Where it stops
+ * before the end, *place is the next one's hash. */
+static void walk_visit_some(struct walk *w, uint64_t *place, struct scan *scan)
+{
+    walk_sort(w);
+    for (unsigned i = 0; i < w->count; i++) {
+        uint64_t hash = word_hash(&w->m->key, w->found[i].word);
+        if (scan_is_over(scan) && hash != scan->hash) {
+            *place = hash;
+            return;
+        }
+        scan->hash = hash;
+        void *value = value_decode(w->found[i].value);
+        value_hand_out(w->m, value);
+        scan_visit(word_key(&w->m->key, w->found[i].word), value, scan);
+    }
+}
+
+static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan)
+{
+    do {
+        struct walk w = {.m = &m->map, .from = *place};
+        struct flat_table *t;
+        struct bucket *home = walk_find(m, &w, &t);
+        *place = w.last + 1;
+        if (w.more)
+            walk_rounds_slow(m, &w, t, home, scan_visit, scan);
+        else
+            walk_visit_some(&w, place, scan);
+    } while (*place != 0 && !scan_is_over(scan));
+}
+
+/* ---- load_many ---- */
+
+static void flat_prefetch(struct flat *m, uint64_t hash)
+{
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    __builtin_prefetch(table_home(root_table(root), root & ROOT_SHIFT, hash));
+}
+
+/* The records whose tags match, in a bucket that was prefetched. */
+static void flat_prefetch_record(struct flat *m, const struct query *q)
+{
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    struct bucket *b = table_home(root_table(root), root & ROOT_SHIFT, q->hash);
+    for (unsigned hits = bucket_candidates(b, q, false, ld_acquire(&b->tags)); hits != 0; hits &= hits - 1) /* P5 */
+        __builtin_prefetch(word_record(ld_acquire(&b->word[__builtin_ctz(hits)]))); /* P3 */
 }

@@ -265,7 +265,8 @@ static size_t room_needed(const struct read_dirty *m)
     struct table *dirty = ld_seq_cst(&m->dirty); /* P4 */
     if (dirty == NULL) {
         size_t keys = ld_relaxed(&read_table(ld_seq_cst(&m->read))->len) + 1; /* P1; relaxed: frozen */
-        return keys > m->capacity ? keys : m->capacity;
+        size_t capacity = ld_relaxed(&m->capacity); /* relaxed: under mu, or a guess */
+        return keys > capacity ? keys : capacity;
     }
     size_t expunged = ld_relaxed(&m->expunged_count); /* relaxed: under mu, or a guess */
     if (ld_relaxed(&dirty->used) + expunged < table_limit(dirty)) /* relaxed: as above */

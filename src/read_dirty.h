@@ -63,7 +63,7 @@ enum { VERSIONS = 16 };
 struct read_dirty {
     struct syncmap map;
     struct reclaim_class table_class, entry_class, era_class;
-    size_t capacity; /* of the options: no dirty is built smaller */
+    _Atomic size_t capacity; /* of the options, or reserved: no dirty is built smaller */
 
     /* The table that is searched with no lock, and AMENDED. */
     alignas(CACHE_LINE) _Atomic uintptr_t read;
@@ -109,6 +109,10 @@ static int rd_compare_and_swap(struct read_dirty *m, struct query *q, void *expe
 static int rd_compare_and_delete(struct read_dirty *m, struct query *q, void *expected, void **previous);
 static int rd_range(struct read_dirty *m, bool (*visit)(syncmap_key, void *, void *), void *context);
 static int rd_clear(struct read_dirty *m);
+static void rd_scan(struct read_dirty *m, uint64_t *place, struct scan *scan);
+static void rd_prefetch(struct read_dirty *m, uint64_t hash);
+static void rd_prefetch_record(struct read_dirty *m, const struct query *q);
+static int rd_reserve(struct read_dirty *m, size_t keys);
 static size_t rd_len(struct read_dirty *m);
 static void rd_fork_prepare(struct read_dirty *m);
 static void rd_fork_resume(struct read_dirty *m);

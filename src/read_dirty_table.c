@@ -229,7 +229,7 @@ static bool rd_init(struct read_dirty *m, size_t capacity)
     m->table_class.release = table_release;
     m->entry_class.release = entry_release;
     m->era_class.release = era_release;
-    m->capacity = capacity;
+    st_relaxed(&m->capacity, capacity); /* relaxed: nobody else has the map yet */
     if (pthread_mutex_init(&m->mu, NULL) != 0)
         return false;
     m->era = era_new(m);

@@ -151,7 +151,7 @@ static inline struct thread *pin_enter(bool may_attach)
     if (unlikely(self == NULL))
         return pin_enter_slow(may_attach);
     struct thread *ours = NULL;
-    if (ld_relaxed(&self->epoch) == 0) { /* relaxed: its own, or its handler's, which puts 0 back */
+    if (likely(ld_relaxed(&self->epoch) == 0)) { /* relaxed: its own, or its handler's, which puts 0 back */
         /* P1; relaxed: see Pairs */
         st_release(&self->epoch, ld_relaxed(&reclaim.epoch));
         ours = self;

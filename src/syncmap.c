@@ -8,6 +8,7 @@
 #include "key.c"
 #include "read_dirty_table.c"
 #include "read_dirty.c"
+#include "read_dirty_bulk.c"
 #include "flat_table.c"
 #include "flat_move.c"
 #include "flat.c"

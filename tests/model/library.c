@@ -90,6 +90,7 @@ static int specific_set(pthread_key_t key, const void *value)
 /* What only a debug build looks at is no step. */
 #define rd_check(m) (model_quiet(true), rd_check(m), model_quiet(false))
 #include "read_dirty.c"
+#include "read_dirty_bulk.c"
 #undef rd_check
 #include "flat_table.c"
 #define flat_check(m, t, home) (model_quiet(true), flat_check(m, t, home), model_quiet(false))
