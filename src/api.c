@@ -36,9 +36,12 @@ static inline bool is_flat(const struct syncmap *m)
     return likely(m->engine == SYNCMAP_ENGINE_FLAT);
 }
 
-/* The same operation of the map's engine. */
-#define ENGINE(m, operation, ...) \
-    (is_flat(m) ? flat_##operation(flat_of(m), __VA_ARGS__) : rd_##operation(engine_of(m), __VA_ARGS__))
+/* The same operation of the engine that `flat`, a constant where speed counts, says. */
+#define ENGINE(m, flat, operation, ...) \
+    ((flat) ? flat_##operation(flat_of(m), __VA_ARGS__) : rd_##operation(engine_of(m), __VA_ARGS__))
+/* A function with a last argument `flat`, compiled for each engine. */
+#define FOR_ENGINE(m, function, ...) \
+    ((m) != NULL && is_flat(m) ? function(m, __VA_ARGS__, true) : function(m, __VA_ARGS__, false))
 
 /* What a cursor's state says. */
 enum { CURSOR_ENDED = 1 };
@@ -241,14 +244,14 @@ static int finish(syncmap *m, int result, void *value, void **previous, struct r
     return result;
 }
 
-static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
+static ALWAYS_INLINE int load_as(syncmap *m, syncmap_key key, void **value, bool flat)
 {
     struct query q;
     if (!query_init(&q, m, key))
         return SYNCMAP_EINVAL;
     struct thread *pin = pin_enter(false);
     void *found = NULL;
-    int result = ENGINE(m, load, &q, &found);
+    int result = ENGINE(m, flat, load, &q, &found);
     check_pinned(m, result == 1 && value != NULL);
     if (value != NULL) {
         value_hand_out(m, found);
@@ -258,7 +261,12 @@ static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
     return result;
 }
 
-/* The same, and what is in a hurry beside it: integers in a flat map that has nothing acquired. */
+static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
+{
+    return FOR_ENGINE(m, load_as, key, value);
+}
+
+/* What is in a hurry: integers in a flat map that has nothing acquired. */
 int syncmap_load(syncmap *m, syncmap_key key, void **value)
 {
     if (unlikely(m == NULL || !m->is_quick || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64)))
@@ -274,7 +282,7 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
     return result;
 }
 
-int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
+static ALWAYS_INLINE int swap_as(syncmap *m, syncmap_key key, void *value, void **previous, bool flat)
 {
     struct query q;
     struct reclaim_slot *slot;
@@ -284,8 +292,13 @@ int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = ENGINE(m, swap, &q, value, &old);
+    int result = ENGINE(m, flat, swap, &q, value, &old);
     return finish(m, result, old, previous, slot, pin);
+}
+
+int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
+{
+    return FOR_ENGINE(m, swap_as, key, value, previous);
 }
 
 int syncmap_store(syncmap *m, syncmap_key key, void *value)
@@ -293,7 +306,7 @@ int syncmap_store(syncmap *m, syncmap_key key, void *value)
     return syncmap_swap(m, key, value, NULL);
 }
 
-int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual)
+static ALWAYS_INLINE int load_or_store_as(syncmap *m, syncmap_key key, void *value, void **actual, bool flat)
 {
     struct query q;
     if (value_is_reserved(value) || !query_init(&q, m, key))
@@ -301,7 +314,7 @@ int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actua
     check_pinned(m, actual != NULL);
     struct thread *pin = pin_enter(true);
     void *found = NULL;
-    int result = ENGINE(m, load_or_store, &q, value, &found);
+    int result = ENGINE(m, flat, load_or_store, &q, value, &found);
     if (result >= 0 && actual != NULL) {
         value_hand_out(m, found);
         *actual = found;
@@ -311,7 +324,12 @@ int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actua
     return result;
 }
 
-int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
+int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual)
+{
+    return FOR_ENGINE(m, load_or_store_as, key, value, actual);
+}
+
+static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **previous, bool flat)
 {
     struct query q;
     struct reclaim_slot *slot;
@@ -321,8 +339,13 @@ int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = ENGINE(m, load_and_delete, &q, &old);
+    int result = ENGINE(m, flat, load_and_delete, &q, &old);
     return finish(m, result, old, previous, slot, pin);
+}
+
+int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
+{
+    return FOR_ENGINE(m, load_and_delete_as, key, previous);
 }
 
 int syncmap_delete(syncmap *m, syncmap_key key)
@@ -330,7 +353,7 @@ int syncmap_delete(syncmap *m, syncmap_key key)
     return syncmap_load_and_delete(m, key, NULL);
 }
 
-int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *desired)
+static ALWAYS_INLINE int compare_and_swap_as(syncmap *m, syncmap_key key, void *expected, void *desired, bool flat)
 {
     struct query q;
     struct reclaim_slot *slot;
@@ -340,11 +363,16 @@ int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = ENGINE(m, compare_and_swap, &q, expected, desired, &old);
+    int result = ENGINE(m, flat, compare_and_swap, &q, expected, desired, &old);
     return finish(m, result, old, NULL, slot, pin);
 }
 
-int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected)
+int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *desired)
+{
+    return FOR_ENGINE(m, compare_and_swap_as, key, expected, desired);
+}
+
+static ALWAYS_INLINE int compare_and_delete_as(syncmap *m, syncmap_key key, void *expected, bool flat)
 {
     struct query q;
     struct reclaim_slot *slot;
@@ -354,8 +382,13 @@ int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected)
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = ENGINE(m, compare_and_delete, &q, expected, &old);
+    int result = ENGINE(m, flat, compare_and_delete, &q, expected, &old);
     return finish(m, result, old, NULL, slot, pin);
+}
+
+int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected)
+{
+    return FOR_ENGINE(m, compare_and_delete_as, key, expected);
 }
 
 int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context), void *context)
@@ -363,7 +396,7 @@ int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *
     if (m == NULL || visit == NULL)
         return SYNCMAP_EINVAL;
     syncmap_pin();
-    int result = ENGINE(m, range, visit, context);
+    int result = ENGINE(m, is_flat(m), range, visit, context);
     syncmap_unpin();
     reclaim_poll();
     return result;
@@ -427,7 +460,7 @@ int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **
         group_prefetch(m, q, keys + begin, group);
         for (size_t i = 0; i < group; i++) {
             void *found = NULL;
-            int result = ENGINE(m, load, &q[i], &found);
+            int result = ENGINE(m, is_flat(m), load, &q[i], &found);
             check_pinned(m, result == 1 && values != NULL);
             if (values != NULL) {
                 value_hand_out(m, found);

@@ -36,9 +36,10 @@
  *       ended with one more version: so who is still in it, and finds what is another bucket's by then, sees that.
  *   V8  While buckets are moved to a next, nobody but their mover is in those of next that they go to: before MOVED is set, by V1.
  *       So moving takes no lock in next.
- *   V9  A walk (flat_walk.c) that meets a chain too long for its buffer bumps `ages` before it looks at the chain, and visits
- *       only records older than that. A record gets its age under the lock. If the key of a younger record had been in the
- *       chain before, as another record, then it was deleted before the section that added this one; ...
+ *   V9  A record that is in a chain with an age below the number that a walk has bumped `ages` to (flat_walk.c) is the first of its key
+ *       that this walk can find there after the bump. (A record gets its age under the lock. If the walk had found an earlier record of
+ *       the key, that one was deleted, and this one added, in sections that began after the walk read the header, so after the bump:
+ *       then its age would not be below.)
  *
  * WHY A SEARCH IS RIGHT (V4). Say it read the version v, a word w that is its key's, and a value p other than NULL, and v again. The
  * word was w, so by V5 the slot was the key's, or about to be, or just no more, in a section. If p was stored in another

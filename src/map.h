@@ -103,7 +103,13 @@ static inline bool query_init(struct query *q, const struct syncmap *m, syncmap_
 {
     if (unlikely(m == NULL || !key_is_valid(&m->key, key)))
         return false;
-    *q = (struct query){.key = key, .hash = key_hash(&m->key, key), .type = &m->key};
+    /* Field by field: compilers would copy the key as one vector right after its halves were stored, which stalls. */
+    q->key.as.u64 = key.as.u64;
+    q->key.len = key.len;
+    q->hash = key_hash(&m->key, key);
+    q->type = &m->key;
+    q->known = NULL;
+    q->by_identity = false;
     return true;
 }
 

@@ -26,6 +26,7 @@
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 #define NOINLINE __attribute__((noinline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* initial-exec: one instruction finds the block, from a shared library too (the library asks for -z nodelete, and
  * its few words fit the surplus that dynamic linkers keep for dlopen). */
