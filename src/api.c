@@ -152,7 +152,7 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     m->value_equal = o->value_equal;
     m->value_class.release = map_value_release;
     m->map_class.release = map_release;
-    m->is_quick = flat && kind == SYNCMAP_U64 && o->value_acquire == NULL;
+    m->is_quick = kind == SYNCMAP_U64 && o->value_acquire == NULL;
     key_type_init(&m->key, kind, o);
     if (!(flat ? flat_init(flat_of(m), o->capacity) : rd_init(engine_of(m), o->capacity))) {
         memory_put_lines(&memory, base, size);
@@ -231,8 +231,7 @@ static void value_left(syncmap *m, void *value, void **previous, struct reclaim_
     *slot = NULL;
 }
 
-/* Steps 4 and 5 of an operation whose `value` left the map if `result` is 1. */
-static int finish(syncmap *m, int result, void *value, void **previous, struct reclaim_slot *slot, struct thread *pin)
+static NOINLINE int finish_owning(syncmap *m, int result, void *value, void **previous, struct reclaim_slot *slot, struct thread *pin)
 {
     if (result == 1)
         value_left(m, value, previous, &slot);
@@ -240,6 +239,18 @@ static int finish(syncmap *m, int result, void *value, void **previous, struct r
         *previous = NULL;
     pin_leave(pin);
     slot_give_back(slot);
+    reclaim_poll();
+    return result;
+}
+
+/* Steps 4 and 5 of an operation whose `value` left the map if `result` is 1. */
+static ALWAYS_INLINE int finish(syncmap *m, int result, void *value, void **previous, struct reclaim_slot *slot, struct thread *pin)
+{
+    if (slot != NULL)
+        return finish_owning(m, result, value, previous, slot, pin);
+    if (result >= 0 && previous != NULL)
+        *previous = result == 1 ? value : NULL;
+    pin_leave(pin);
     reclaim_poll();
     return result;
 }
@@ -266,15 +277,15 @@ static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
     return FOR_ENGINE(m, load_as, key, value);
 }
 
-/* What is in a hurry: integers in a flat map that has nothing acquired. */
+/* What is in a hurry: integers, and nothing to be acquired. */
 int syncmap_load(syncmap *m, syncmap_key key, void **value)
 {
     if (unlikely(m == NULL || !m->is_quick || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64)))
         return load_any(m, key, value);
-    struct query q = {.hash = hash_u64(key.as.u64, m->key.seed)};
+    uint64_t hash = hash_u64(key.as.u64, m->key.seed);
     struct thread *pin = pin_enter(false);
-    void *found;
-    int result = flat_search(flat_of(m), &q, true, &found);
+    void *found = NULL;
+    int result = is_flat(m) ? flat_load_integer(flat_of(m), hash, &found) : rd_load_integer(engine_of(m), key, hash, &found);
     check_pinned(m, result == 1 && value != NULL);
     if (likely(value != NULL))
         *value = found;
@@ -333,6 +344,13 @@ static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **
 {
     struct query q;
     struct reclaim_slot *slot;
+    if (unlikely(m == NULL || !key_is_valid(&m->key, key)))
+        return SYNCMAP_EINVAL;
+    if (!flat && rd_is_empty(engine_of(m))) {
+        if (previous != NULL)
+            *previous = NULL;
+        return 0;
+    }
     if (!query_init(&q, m, key))
         return SYNCMAP_EINVAL;
     if (!take_value_slot(m, &slot))

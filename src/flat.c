@@ -29,6 +29,12 @@ static inline int flat_search(struct flat *m, const struct query *q, bool intege
     }
 }
 
+static inline int flat_load_integer(struct flat *m, uint64_t hash, void **value)
+{
+    struct query q = {.hash = hash};
+    return flat_search(m, &q, true, value);
+}
+
 static int flat_load(struct flat *m, const struct query *q, void **value)
 {
     return q->type->kind == SYNCMAP_U64 ? flat_search(m, q, true, value) : flat_search(m, q, false, value);

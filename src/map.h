@@ -13,7 +13,7 @@
 struct syncmap {
     struct key_type key;
     enum syncmap_engine engine;
-    bool is_quick; /* flat, integer keys, no value_acquire: syncmap_load() has a shortcut */
+    bool is_quick; /* integer keys, no value_acquire: syncmap_load() has a shortcut */
     void *context; /* of the value functions */
     void (*value_free)(void *value, void *context);
     void (*value_acquire)(void *value, void *context);

@@ -10,6 +10,7 @@
 
 /* Marks: in `read`, in entry.p, in slot.entry. */
 #define AMENDED ((uintptr_t)1)
+#define EMPTY ((uintptr_t)2)
 #define DELETED NULL
 #define EXPUNGED ((void *)&value_expunged)
 #define TOMBSTONE (&tombstone)
@@ -81,16 +82,23 @@ struct read_dirty {
 
 _Static_assert(sizeof(struct slot) == 16, "four slots to a cache line");
 _Static_assert(sizeof(struct table) % CACHE_LINE == 0, "slots start on a cache line");
-_Static_assert(alignof(struct table) > AMENDED, "the low bit of a table's address is free");
+_Static_assert(alignof(struct table) > (AMENDED | EMPTY), "the low bits of a table's address are free");
 
 static inline struct table *read_table(uintptr_t read)
 {
-    return (struct table *)(read & ~AMENDED);
+    return (struct table *)(read & ~(AMENDED | EMPTY));
 }
 
 static inline bool amended(uintptr_t read)
 {
     return read & AMENDED;
+}
+
+/* The word for a table that nobody changes any more. (One without any key says so, as Go's map does: what finds nothing there
+ * need not look.) */
+static inline uintptr_t read_word(struct table *t)
+{
+    return (uintptr_t)t | (ld_relaxed(&t->len) == 0 ? EMPTY : 0); /* relaxed: frozen, or under mu */
 }
 
 static inline bool value_is_live(const void *p)
@@ -101,12 +109,12 @@ static inline bool value_is_live(const void *p)
 static void rd_check(struct read_dirty *m);
 static bool rd_init(struct read_dirty *m, size_t capacity);
 static bool rd_destroy_step(struct read_dirty *m);
-static int rd_load(struct read_dirty *m, struct query *q, void **value);
-static int rd_swap(struct read_dirty *m, struct query *q, void *value, void **previous);
-static int rd_load_or_store(struct read_dirty *m, struct query *q, void *value, void **actual);
-static int rd_load_and_delete(struct read_dirty *m, struct query *q, void **previous);
-static int rd_compare_and_swap(struct read_dirty *m, struct query *q, void *expected, void *desired, void **previous);
-static int rd_compare_and_delete(struct read_dirty *m, struct query *q, void *expected, void **previous);
+static ALWAYS_INLINE int rd_load(struct read_dirty *m, struct query *q, void **value);
+static ALWAYS_INLINE int rd_swap(struct read_dirty *m, struct query *q, void *value, void **previous);
+static ALWAYS_INLINE int rd_load_or_store(struct read_dirty *m, struct query *q, void *value, void **actual);
+static ALWAYS_INLINE int rd_load_and_delete(struct read_dirty *m, struct query *q, void **previous);
+static ALWAYS_INLINE int rd_compare_and_swap(struct read_dirty *m, struct query *q, void *expected, void *desired, void **previous);
+static ALWAYS_INLINE int rd_compare_and_delete(struct read_dirty *m, struct query *q, void *expected, void **previous);
 static int rd_range(struct read_dirty *m, bool (*visit)(syncmap_key, void *, void *), void *context);
 static int rd_clear(struct read_dirty *m);
 static void rd_scan(struct read_dirty *m, uint64_t *place, struct scan *scan);

@@ -237,7 +237,7 @@ static bool rd_init(struct read_dirty *m, size_t capacity)
         pthread_mutex_destroy(&m->mu);
         return false;
     }
-    uintptr_t read = (uintptr_t)&m->era->empty;
+    uintptr_t read = read_word(&m->era->empty);
     if (capacity != 0) {
         struct table *dirty = table_new(m, capacity);
         if (dirty == NULL) {
