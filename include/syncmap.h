@@ -22,10 +22,20 @@
  * thread did before it stored a value happens before what another does after it has observed that value.
  * range and len are not one instant: they say what they promise instead.
  *
- * PROGRESS. "Lock-free" below: some thread always completes, whatever the others do. "Blocks": the call may
- * wait for a mutex that is held for the library's own work only. No lock is ever held over user code: a
- * callback, an allocator, a release function may call anything in this header, on the same map too,
- * unless its own text forbids it.
+ * ENGINES. A map works by one of two algorithms, which options.engine selects; what is said here holds for both. READ_DIRTY is
+ * Go's: a table that is searched with no lock, and a second one, under a mutex, for new keys. FLAT is one table of buckets, each
+ * with a lock of its own for its writers. "Progress" is, for
+ *                     READ_DIRTY                                                FLAT
+ *   load, load_many   wait-free but for the probe when the key is in `read`,    lock-free: starts over only if a writer of the same bucket
+ *                     else lock-free                                            got on meanwhile
+ *   writers           lock-free when the key is in `read`; else block on the    block on the lock of one bucket, for the time of some
+ *                     map's mutex                                               hundred instructions at most
+ *   work of one call  a new key may copy the table                              bounded, whatever the size (growing is shared by all writers)
+ *
+ * PROGRESS. "Lock-free": some thread always completes, whatever the others do. "Blocks": the call may wait for a lock that is held for
+ * the library's own work only. No lock is ever held over user code: a callback, an allocator, a release function may call anything in
+ * this header, on the same map too, unless its own text forbids it. load, load_many, len, pin and unpin never wait; clear, reserve and
+ * syncmap_free() block; range and scan block at their start at most.
  *
  * KEYS are passed by value in a struct of two words, made by syncmap_u64(), syncmap_str(), syncmap_bytes()
  * or syncmap_obj(), one for each kind of map. Strings and bytes are copied when they are first stored; what
@@ -64,7 +74,7 @@
  * SIGNALS. syncmap_pin(), syncmap_load() and syncmap_unpin() are async-signal-safe on a thread that has made a map,
  * pinned, or completed an operation before: they never wait, allocate or free. For a SYNCMAP_CUSTOM map this holds
  * as far as its hash and equal are async-signal-safe, with `value_acquire` as far as that is. No other function
- * is. (A load of a key that is not in `read` calls pthread_mutex_trylock(), which POSIX does not list; in glibc and
+ * is. (READ_DIRTY: a load of a key that is not in `read` calls pthread_mutex_trylock(), which POSIX does not list; in glibc and
  * musl it is one atomic instruction on the mutex.)
  *
  * FORK. The child of fork() may go on to use every map. What another thread was in the middle of at that
@@ -123,7 +133,7 @@ enum syncmap_kind {
 enum syncmap_engine {
     SYNCMAP_ENGINE_DEFAULT,    /* the library's choice; SYNCMAP_ENGINE_READ_DIRTY in this version */
     SYNCMAP_ENGINE_READ_DIRTY, /* Go's sync.Map (1.9 to 1.23): for maps that are mostly read */
-    SYNCMAP_ENGINE_FLAT        /* reserved: this version refuses it (errno ENOTSUP) */
+    SYNCMAP_ENGINE_FLAT        /* buckets of a cache line: for maps that are written, too */
 };
 
 /* ---- keys ---------------------------------------------------------------------------------------- */
@@ -239,7 +249,7 @@ typedef struct syncmap_options {
     syncmap_allocator allocator;
     /* Passed as the last argument to the callbacks for values and keys. */
     void *context;
-    /* So many keys fit without further growth; the memory is taken at once. 0: grow from small. */
+    /* So many keys fit without further growth, until a clear; the memory is taken at once. 0: grow from small. */
     size_t capacity;
     /* Seed of the hash; 0: random. Fix it to repeat a run, never where keys come from strangers. */
     uint64_t seed;
@@ -253,7 +263,7 @@ SYNCMAP_API void syncmap_free_value(void *value, void *context);
 /* Makes an empty map. `options` may be NULL. NULL on error, with errno ENOMEM (memory is out, or the
  * process has no more thread-specific keys), EINVAL (no such
  * kind or engine, SYNCMAP_CUSTOM without hash or equal, key functions with another kind, drop without dup,
- * value_acquire without value_free, alloc without free or the reverse), or ENOTSUP (SYNCMAP_ENGINE_FLAT). */
+ * value_acquire without value_free, alloc without free or the reverse). */
 SYNCMAP_API syncmap *syncmap_new(enum syncmap_kind kind, const syncmap_options *options);
 
 /* Ends a map. No other thread may be inside an operation on it or start one, nor may a range on it be
@@ -265,35 +275,34 @@ SYNCMAP_API void syncmap_free(syncmap *m);
 /* ---- the ten operations -------------------------------------------------------------------------- */
 
 /* The value of a key. 1 present, 0 absent. Needs a pin or value_acquire on an owning map. Never waits,
- * allocates or frees. Wait-free but for the length of a probe when the key is in `read`; else lock-free. */
+ * allocates or frees. */
 SYNCMAP_API int syncmap_load(syncmap *m, syncmap_key key, void **value);
 
-/* Sets the value of a key. 1 replaced a value, 0 the key was absent. SYNCMAP_ENOMEM possible.
- * Lock-free when the key is in `read`; else blocks. */
+/* Sets the value of a key. 1 replaced a value, 0 the key was absent. SYNCMAP_ENOMEM possible. */
 SYNCMAP_API int syncmap_store(syncmap *m, syncmap_key key, void *value);
 
 /* The value of a key if it is present (1: *actual is that one, and the caller keeps `value`), else stores
  * `value` (0: *actual is `value`). `actual` needs a pin or value_acquire on an owning map. SYNCMAP_ENOMEM
- * possible. Lock-free when the key is in `read`; else blocks. */
+ * possible. */
 SYNCMAP_API int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual);
 
 /* Deletes a key. 1 it was present and *previous was its value, 0 it was absent. SYNCMAP_ENOMEM possible on an
- * owning map. Lock-free when the key is in `read` or no key is outside `read`; else blocks. */
+ * owning map. */
 SYNCMAP_API int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous);
 
 /* As syncmap_load_and_delete(m, key, NULL). */
 SYNCMAP_API int syncmap_delete(syncmap *m, syncmap_key key);
 
 /* Sets the value of a key. 1 it was present and *previous was its value, 0 the key is new. SYNCMAP_ENOMEM
- * possible. Progress as syncmap_store(). */
+ * possible. */
 SYNCMAP_API int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous);
 
 /* Sets the value of a key to `desired` if it is present with a value equal to `expected`. 1 swapped, 0 not. An
- * absent key never matches. SYNCMAP_ENOMEM possible on an owning map. Progress as syncmap_load_and_delete(). */
+ * absent key never matches. SYNCMAP_ENOMEM possible on an owning map. */
 SYNCMAP_API int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *desired);
 
 /* Deletes a key if it is present with a value equal to `expected`. 1 deleted, 0 not. SYNCMAP_ENOMEM possible on
- * an owning map. Progress as syncmap_load_and_delete(). */
+ * an owning map. */
 SYNCMAP_API int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected);
 
 /* Calls visit(key, value, context) for the keys of the map, in no particular order, until it returns false.
@@ -302,11 +311,37 @@ SYNCMAP_API int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *ex
  * key had at some moment during the call. The visit may call anything, also on the same map, nested
  * range included. `key` and `value` stay valid until range returns (or the pin
  * ends that it was called under), as range pins: a visit that takes long delays the reclamation of the whole process. With value_acquire the visit owns a reference to each value that it
- * is given. Blocks at its start if keys are outside `read`; O(slots of the table). */
+ * is given. O(slots of the table). */
 SYNCMAP_API int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context),
                               void *context);
 
-/* Deletes all keys, at one instant. 0 done. SYNCMAP_ENOMEM possible. Blocks. */
+/* Where a scan is: zero-initialised, at its beginning. Its fields are the library's. It may be copied, and kept for as long as one
+ * likes: it refers to no memory, and holds nothing up. */
+typedef struct syncmap_cursor {
+    uint64_t place;
+    uint64_t state;
+} syncmap_cursor;
+
+/* Visits some keys from where *cursor is, and moves it on: `count` keys (0 is taken as 1), fewer at the end, or until
+ * the visit returns false; and then those that have the very hash of the last one, if there are any (with a good hash there are none). 1
+ * there may be more, 0 went through to the end (another call with that cursor visits nothing and returns 0). Over all calls with
+ * one cursor, whatever happens in between: no key twice; a key that is present from the first call to the last is visited.
+ * All else as range: the visit, pins, what stays valid. Other cursors, and range, may be used at the same time, by any thread.
+ * SYNCMAP_EINVAL: an argument is NULL, or the cursor is none. O(keys visited) for one call, O(slots) for all. */
+SYNCMAP_API int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
+                             bool (*visit)(syncmap_key key, void *value, void *context), void *context);
+
+/* Loads `count` keys: values[i] and present[i] for keys[i], as syncmap_load() would (each at an instant of its own, in order);
+ * either array may be NULL. Faster than as many loads, since it waits for the memory of many at the same time. 1 all are present, 0 not all.
+ * SYNCMAP_EINVAL if one key is not of the map's kind, and then nothing is written. Needs a pin as syncmap_load(); never waits,
+ * allocates or frees. */
+SYNCMAP_API int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present);
+
+/* Makes room: as options.capacity, later. What is there already counts. 0 done. SYNCMAP_ENOMEM possible: then the map has the
+ * same keys, and perhaps a part of the room. O(keys). */
+SYNCMAP_API int syncmap_reserve(syncmap *m, size_t keys);
+
+/* Deletes all keys, at one instant. 0 done. SYNCMAP_ENOMEM possible. What was reserved may go, too. */
 SYNCMAP_API int syncmap_clear(syncmap *m);
 
 /* The number of keys. Exact while nobody writes; beside writers, off by what they are in the middle of.

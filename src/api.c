@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 
+#include "flat.h"
 #include "map.h"
 #include "read_dirty.h"
 
@@ -20,16 +21,38 @@
 static pthread_mutex_t maps_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct syncmap *maps;
 
-static struct read_dirty *engine_of(struct syncmap *m)
+static inline struct read_dirty *engine_of(struct syncmap *m)
 {
     return container_of(m, struct read_dirty, map);
 }
+
+static inline struct flat *flat_of(struct syncmap *m)
+{
+    return container_of(m, struct flat, map);
+}
+
+static inline bool is_flat(const struct syncmap *m)
+{
+    return likely(m->engine == SYNCMAP_ENGINE_FLAT);
+}
+
+/* The same operation of the engine that `flat`, a constant where speed counts, says. */
+#define ENGINE(m, flat, operation, ...) \
+    ((flat) ? flat_##operation(flat_of(m), __VA_ARGS__) : rd_##operation(engine_of(m), __VA_ARGS__))
+/* A function with a last argument `flat`, compiled for each engine. */
+#define FOR_ENGINE(m, function, ...) \
+    ((m) != NULL && is_flat(m) ? function(m, __VA_ARGS__, true) : function(m, __VA_ARGS__, false))
+
+/* What a cursor's state says. */
+enum { CURSOR_ENDED = 1 };
 
 static void fork_prepare(void)
 {
     pthread_mutex_lock(&maps_mutex);
     for (struct syncmap *m = maps; m != NULL; m = m->next)
-        rd_fork_prepare(engine_of(m));
+        if (!is_flat(m))
+            rd_fork_prepare(engine_of(m));
+    sections_begin_fork();
     reclaim_fork_prepare();
     thread_fork_prepare();
 }
@@ -38,8 +61,10 @@ static void fork_parent(void)
 {
     thread_fork_parent();
     reclaim_fork_parent();
+    sections_end_fork();
     for (struct syncmap *m = maps; m != NULL; m = m->next)
-        rd_fork_resume(engine_of(m));
+        if (!is_flat(m))
+            rd_fork_resume(engine_of(m));
     pthread_mutex_unlock(&maps_mutex);
 }
 
@@ -47,8 +72,10 @@ static void fork_child(void)
 {
     thread_fork_child();
     reclaim_fork_child();
+    sections_end_fork();
     for (struct syncmap *m = maps; m != NULL; m = m->next)
-        rd_fork_resume(engine_of(m));
+        if (!is_flat(m))
+            rd_fork_resume(engine_of(m));
     pthread_mutex_unlock(&maps_mutex);
 }
 
@@ -72,36 +99,36 @@ __attribute__((constructor)) static void process_load(void)
 
 /* ---- life ---- */
 
-static void map_value_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool map_value_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     struct reclaim_slot *slot = container_of(link, struct reclaim_slot, link);
     struct syncmap *m = container_of(class, struct syncmap, value_class);
     m->value_free(slot->object, m->context);
     slot_give_back(slot);
+    return true;
 }
 
 /* After a grace period, and after all that was retired from the map: see LAST THINGS in reclaim.h. */
-static void map_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool map_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     (void)class;
     struct syncmap *m = container_of(link, struct syncmap, last.link);
-    rd_destroy(engine_of(m));
+    if (!(is_flat(m) ? flat_destroy_step(flat_of(m)) : rd_destroy_step(engine_of(m))))
+        return false;
     struct memory memory = m->memory;
     memory_put_lines(&memory, m->base, m->size);
+    return true;
 }
 
-/* 0, or an errno. */
-static int options_check(enum syncmap_kind kind, const syncmap_options *o)
+static bool options_fit(enum syncmap_kind kind, const syncmap_options *o)
 {
     if ((unsigned)kind > SYNCMAP_CUSTOM || (unsigned)o->engine > SYNCMAP_ENGINE_FLAT)
-        return EINVAL;
+        return false;
     if ((o->allocator.alloc == NULL) != (o->allocator.free == NULL))
-        return EINVAL;
+        return false;
     if (o->value_acquire != NULL && o->value_free == NULL)
-        return EINVAL;
-    if (!key_functions_fit(kind, &o->key))
-        return EINVAL;
-    return o->engine == SYNCMAP_ENGINE_FLAT ? ENOTSUP : 0;
+        return false;
+    return key_functions_fit(kind, &o->key);
 }
 
 static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o)
@@ -109,24 +136,26 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     struct memory memory = {o->allocator.alloc, o->allocator.free, o->allocator.context};
     if (memory.context == NULL)
         memory.context = o->context;
+    bool flat = o->engine == SYNCMAP_ENGINE_FLAT;
+    size_t size = flat ? sizeof(struct flat) : sizeof(struct read_dirty);
     void *base;
-    struct read_dirty *engine = memory_get_lines(&memory, sizeof *engine, &base);
-    if (engine == NULL)
+    struct syncmap *m = memory_get_lines(&memory, size, &base); /* engines begin with it */
+    if (m == NULL)
         return NULL;
-    struct syncmap *m = &engine->map;
     m->base = base;
-    m->size = sizeof *engine;
+    m->size = size;
     m->memory = memory;
-    m->engine = SYNCMAP_ENGINE_READ_DIRTY;
+    m->engine = flat ? SYNCMAP_ENGINE_FLAT : SYNCMAP_ENGINE_READ_DIRTY;
     m->context = o->context;
     m->value_free = o->value_free;
     m->value_acquire = o->value_acquire;
     m->value_equal = o->value_equal;
     m->value_class.release = map_value_release;
     m->map_class.release = map_release;
+    m->is_quick = kind == SYNCMAP_U64 && o->value_acquire == NULL;
     key_type_init(&m->key, kind, o);
-    if (!rd_init(engine, o->capacity)) {
-        memory_put_lines(&memory, base, sizeof *engine);
+    if (!(flat ? flat_init(flat_of(m), o->capacity) : rd_init(engine_of(m), o->capacity))) {
+        memory_put_lines(&memory, base, size);
         return NULL;
     }
     return m;
@@ -136,9 +165,9 @@ syncmap *syncmap_new(enum syncmap_kind kind, const syncmap_options *options)
 {
     static const syncmap_options defaults;
     const syncmap_options *o = options != NULL ? options : &defaults;
-    int error = options_check(kind, o);
+    int error = EINVAL;
     struct syncmap *m = NULL;
-    if (error == 0) {
+    if (options_fit(kind, o)) {
         thread_attach(); /* so that its signal handlers may load; without memory it goes on without a record */
         m = process_init() ? map_make(kind, o) : NULL;
         error = ENOMEM;
@@ -202,8 +231,7 @@ static void value_left(syncmap *m, void *value, void **previous, struct reclaim_
     *slot = NULL;
 }
 
-/* Steps 4 and 5 of an operation whose `value` left the map if `result` is 1. */
-static int finish(syncmap *m, int result, void *value, void **previous, struct reclaim_slot *slot, struct thread *pin)
+static NOINLINE int finish_owning(syncmap *m, int result, void *value, void **previous, struct reclaim_slot *slot, struct thread *pin)
 {
     if (result == 1)
         value_left(m, value, previous, &slot);
@@ -215,14 +243,26 @@ static int finish(syncmap *m, int result, void *value, void **previous, struct r
     return result;
 }
 
-int syncmap_load(syncmap *m, syncmap_key key, void **value)
+/* Steps 4 and 5 of an operation whose `value` left the map if `result` is 1. */
+static ALWAYS_INLINE int finish(syncmap *m, int result, void *value, void **previous, struct reclaim_slot *slot, struct thread *pin)
+{
+    if (slot != NULL)
+        return finish_owning(m, result, value, previous, slot, pin);
+    if (result >= 0 && previous != NULL)
+        *previous = result == 1 ? value : NULL;
+    pin_leave(pin);
+    reclaim_poll();
+    return result;
+}
+
+static ALWAYS_INLINE int load_as(syncmap *m, syncmap_key key, void **value, bool flat)
 {
     struct query q;
     if (!query_init(&q, m, key))
         return SYNCMAP_EINVAL;
     struct thread *pin = pin_enter(false);
     void *found = NULL;
-    int result = rd_load(engine_of(m), &q, &found);
+    int result = ENGINE(m, flat, load, &q, &found);
     check_pinned(m, result == 1 && value != NULL);
     if (value != NULL) {
         value_hand_out(m, found);
@@ -232,7 +272,28 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
     return result;
 }
 
-int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
+static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
+{
+    return FOR_ENGINE(m, load_as, key, value);
+}
+
+/* What is in a hurry: integers, and nothing to be acquired. */
+int syncmap_load(syncmap *m, syncmap_key key, void **value)
+{
+    if (unlikely(m == NULL || !m->is_quick || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64)))
+        return load_any(m, key, value);
+    uint64_t hash = hash_u64(key.as.u64, m->key.seed);
+    struct thread *pin = pin_enter(false);
+    void *found = NULL;
+    int result = is_flat(m) ? flat_load_integer(flat_of(m), hash, &found) : rd_load_integer(engine_of(m), key, hash, &found);
+    check_pinned(m, result == 1 && value != NULL);
+    if (likely(value != NULL))
+        *value = found;
+    pin_leave(pin);
+    return result;
+}
+
+static ALWAYS_INLINE int swap_as(syncmap *m, syncmap_key key, void *value, void **previous, bool flat)
 {
     struct query q;
     struct reclaim_slot *slot;
@@ -242,8 +303,13 @@ int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = rd_swap(engine_of(m), &q, value, &old);
+    int result = ENGINE(m, flat, swap, &q, value, &old);
     return finish(m, result, old, previous, slot, pin);
+}
+
+int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
+{
+    return FOR_ENGINE(m, swap_as, key, value, previous);
 }
 
 int syncmap_store(syncmap *m, syncmap_key key, void *value)
@@ -251,7 +317,7 @@ int syncmap_store(syncmap *m, syncmap_key key, void *value)
     return syncmap_swap(m, key, value, NULL);
 }
 
-int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual)
+static ALWAYS_INLINE int load_or_store_as(syncmap *m, syncmap_key key, void *value, void **actual, bool flat)
 {
     struct query q;
     if (value_is_reserved(value) || !query_init(&q, m, key))
@@ -259,7 +325,7 @@ int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actua
     check_pinned(m, actual != NULL);
     struct thread *pin = pin_enter(true);
     void *found = NULL;
-    int result = rd_load_or_store(engine_of(m), &q, value, &found);
+    int result = ENGINE(m, flat, load_or_store, &q, value, &found);
     if (result >= 0 && actual != NULL) {
         value_hand_out(m, found);
         *actual = found;
@@ -269,18 +335,35 @@ int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actua
     return result;
 }
 
-int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
+int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual)
+{
+    return FOR_ENGINE(m, load_or_store_as, key, value, actual);
+}
+
+static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **previous, bool flat)
 {
     struct query q;
     struct reclaim_slot *slot;
+    if (unlikely(m == NULL || !key_is_valid(&m->key, key)))
+        return SYNCMAP_EINVAL;
+    if (!flat && rd_is_empty(engine_of(m))) {
+        if (previous != NULL)
+            *previous = NULL;
+        return 0;
+    }
     if (!query_init(&q, m, key))
         return SYNCMAP_EINVAL;
     if (!take_value_slot(m, &slot))
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = rd_load_and_delete(engine_of(m), &q, &old);
+    int result = ENGINE(m, flat, load_and_delete, &q, &old);
     return finish(m, result, old, previous, slot, pin);
+}
+
+int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
+{
+    return FOR_ENGINE(m, load_and_delete_as, key, previous);
 }
 
 int syncmap_delete(syncmap *m, syncmap_key key)
@@ -288,7 +371,7 @@ int syncmap_delete(syncmap *m, syncmap_key key)
     return syncmap_load_and_delete(m, key, NULL);
 }
 
-int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *desired)
+static ALWAYS_INLINE int compare_and_swap_as(syncmap *m, syncmap_key key, void *expected, void *desired, bool flat)
 {
     struct query q;
     struct reclaim_slot *slot;
@@ -298,11 +381,16 @@ int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = rd_compare_and_swap(engine_of(m), &q, expected, desired, &old);
+    int result = ENGINE(m, flat, compare_and_swap, &q, expected, desired, &old);
     return finish(m, result, old, NULL, slot, pin);
 }
 
-int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected)
+int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *desired)
+{
+    return FOR_ENGINE(m, compare_and_swap_as, key, expected, desired);
+}
+
+static ALWAYS_INLINE int compare_and_delete_as(syncmap *m, syncmap_key key, void *expected, bool flat)
 {
     struct query q;
     struct reclaim_slot *slot;
@@ -312,8 +400,13 @@ int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected)
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = rd_compare_and_delete(engine_of(m), &q, expected, &old);
+    int result = ENGINE(m, flat, compare_and_delete, &q, expected, &old);
     return finish(m, result, old, NULL, slot, pin);
+}
+
+int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected)
+{
+    return FOR_ENGINE(m, compare_and_delete_as, key, expected);
 }
 
 int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context), void *context)
@@ -321,8 +414,92 @@ int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *
     if (m == NULL || visit == NULL)
         return SYNCMAP_EINVAL;
     syncmap_pin();
-    int result = rd_range(engine_of(m), visit, context);
+    int result = ENGINE(m, is_flat(m), range, visit, context);
     syncmap_unpin();
+    reclaim_poll();
+    return result;
+}
+
+int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
+                 bool (*visit)(syncmap_key key, void *value, void *context), void *context)
+{
+    if (m == NULL || cursor == NULL || visit == NULL || cursor->state > CURSOR_ENDED)
+        return SYNCMAP_EINVAL;
+    if (cursor->state == CURSOR_ENDED)
+        return 0;
+    struct scan scan = {visit, context, count > 0 ? count : 1, 0};
+    uint64_t place = cursor->place;
+    syncmap_pin();
+    if (is_flat(m))
+        flat_scan(flat_of(m), &place, &scan);
+    else
+        rd_scan(engine_of(m), &place, &scan);
+    syncmap_unpin();
+    cursor->place = place;
+    cursor->state = place != 0 ? 0 : CURSOR_ENDED;
+    return place != 0;
+}
+
+/* ---- many keys ---- */
+
+enum { GROUP = 16 };
+
+static void group_prefetch(syncmap *m, struct query q[GROUP], const syncmap_key *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        query_init(&q[i], m, keys[i]); /* they were checked */
+        if (is_flat(m))
+            flat_prefetch(flat_of(m), q[i].hash);
+        else
+            rd_prefetch(engine_of(m), q[i].hash);
+    }
+    if (is_flat(m) && m->key.kind == SYNCMAP_U64)
+        return; /* what a bucket has is all there is */
+    for (size_t i = 0; i < count; i++) {
+        if (is_flat(m))
+            flat_prefetch_record(flat_of(m), &q[i]);
+        else
+            rd_prefetch_record(engine_of(m), &q[i]);
+    }
+}
+
+int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
+{
+    if (m == NULL || (keys == NULL && count > 0))
+        return SYNCMAP_EINVAL;
+    for (size_t i = 0; i < count; i++)
+        if (!key_is_valid(&m->key, keys[i]))
+            return SYNCMAP_EINVAL;
+    struct thread *pin = pin_enter(false);
+    size_t hits = 0;
+    for (size_t begin = 0; begin < count; begin += GROUP) {
+        struct query q[GROUP];
+        size_t group = count - begin < GROUP ? count - begin : GROUP;
+        group_prefetch(m, q, keys + begin, group);
+        for (size_t i = 0; i < group; i++) {
+            void *found = NULL;
+            int result = ENGINE(m, is_flat(m), load, &q[i], &found);
+            check_pinned(m, result == 1 && values != NULL);
+            if (values != NULL) {
+                value_hand_out(m, found);
+                values[begin + i] = found;
+            }
+            if (present != NULL)
+                present[begin + i] = result == 1;
+            hits += result == 1;
+        }
+    }
+    pin_leave(pin);
+    return hits == count;
+}
+
+int syncmap_reserve(syncmap *m, size_t keys)
+{
+    if (m == NULL)
+        return SYNCMAP_EINVAL;
+    struct thread *pin = pin_enter(true);
+    int result = is_flat(m) ? flat_reserve(flat_of(m), keys) : rd_reserve(engine_of(m), keys);
+    pin_leave(pin);
     reclaim_poll();
     return result;
 }
@@ -332,7 +509,7 @@ int syncmap_clear(syncmap *m)
     if (m == NULL)
         return SYNCMAP_EINVAL;
     struct thread *pin = pin_enter(true);
-    int result = rd_clear(engine_of(m));
+    int result = is_flat(m) ? flat_clear(flat_of(m)) : rd_clear(engine_of(m));
     pin_leave(pin);
     reclaim_poll();
     return result;
@@ -343,7 +520,7 @@ size_t syncmap_len(syncmap *m)
     if (m == NULL)
         return 0;
     struct thread *pin = pin_enter(false);
-    size_t keys = rd_len(engine_of(m));
+    size_t keys = is_flat(m) ? flat_len(flat_of(m)) : rd_len(engine_of(m));
     pin_leave(pin);
     return keys;
 }

@@ -35,6 +35,18 @@ static inline uint64_t hash_u64(uint64_t x, const uint64_t seed[2])
     return x ^ x >> 27;
 }
 
+/* The integer whose hash it is: hash_u64 backwards, with the inverses of its multipliers modulo 2^64. */
+static inline uint64_t unhash_u64(uint64_t x, const uint64_t seed[2])
+{
+    x ^= x >> 27 ^ x >> 54;
+    x *= 0xc47c8f6b6bafb41du;
+    x -= seed[1];
+    x ^= x >> 33;
+    x *= 0xc09c5fe5bd6dfddbu;
+    x ^= x >> 27 ^ x >> 54;
+    return x ^ seed[0];
+}
+
 static inline uint64_t hash_bytes(const void *bytes, size_t size, const unsigned char secret[HASH_SECRET_SIZE])
 {
     return XXH3_64bits_withSecret(bytes, size, secret, HASH_SECRET_SIZE);

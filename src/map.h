@@ -13,6 +13,7 @@
 struct syncmap {
     struct key_type key;
     enum syncmap_engine engine;
+    bool is_quick; /* integer keys, no value_acquire: syncmap_load() has a shortcut */
     void *context; /* of the value functions */
     void (*value_free)(void *value, void *context);
     void (*value_acquire)(void *value, void *context);
@@ -63,6 +64,29 @@ static inline void value_hand_out(const struct syncmap *m, void *value)
         m->value_acquire(value, m->context);
 }
 
+/* ---- a scan: some keys from a place on ---- */
+
+struct scan {
+    bool (*visit)(syncmap_key key, void *value, void *context);
+    void *context;
+    size_t left;   /* so many are still wanted */
+    uint64_t hash; /* of the last one visited, for the engine's use */
+};
+
+static inline bool scan_is_over(const struct scan *scan)
+{
+    return scan->left == 0;
+}
+
+/* For a value that was handed out. Always goes on: who calls it looks whether the scan is over, where it can stop. Runs user code. */
+static bool scan_visit(syncmap_key key, void *value, void *context)
+{
+    struct scan *scan = context;
+    bool go_on = scan->visit(key, value, scan->context);
+    scan->left = go_on && scan->left > 0 ? scan->left - 1 : 0;
+    return true;
+}
+
 /* ---- a search: one operation's key, hashed once ---- */
 
 struct query {
@@ -79,7 +103,13 @@ static inline bool query_init(struct query *q, const struct syncmap *m, syncmap_
 {
     if (unlikely(m == NULL || !key_is_valid(&m->key, key)))
         return false;
-    *q = (struct query){.key = key, .hash = key_hash(&m->key, key), .type = &m->key};
+    /* Field by field: compilers would copy the key as one vector right after its halves were stored, which stalls. */
+    q->key.as.u64 = key.as.u64;
+    q->key.len = key.len;
+    q->hash = key_hash(&m->key, key);
+    q->type = &m->key;
+    q->known = NULL;
+    q->by_identity = false;
     return true;
 }
 

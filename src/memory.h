@@ -52,4 +52,33 @@ static inline void memory_put_lines(const struct memory *memory, void *base, siz
     memory_put(memory, base, size + CACHE_LINE);
 }
 
+/* So much of a table is given back at once: unmapping costs by the page. */
+#define TABLE_PART (2 * HUGE_PAGE)
+
+/* `size` bytes for a table, not zeroed, that start on a cache line. From the system, if they are large: then they cost nothing until they
+ * are touched, start on a huge page, and are given back by memory_put_table() without a detour. */
+static inline void *memory_get_table(const struct memory *memory, size_t size, void **base)
+{
+    if (memory->alloc == NULL && size >= HUGE_PAGE)
+        return *base = platform_map(size);
+    char *raw = memory_get(memory, size + CACHE_LINE);
+    if (raw == NULL)
+        return NULL;
+    *base = raw;
+    return raw + CACHE_LINE - (uintptr_t)raw % CACHE_LINE;
+}
+
+/* Gives back a table of `size` bytes; one from the system in parts, from its end: `left` bytes are left of it. Returns how many are then; 0:
+ * it is gone. */
+static inline size_t memory_put_table_part(const struct memory *memory, void *base, size_t size, size_t left)
+{
+    if (memory->alloc != NULL || size < HUGE_PAGE) {
+        memory_put(memory, base, size + CACHE_LINE);
+        return 0;
+    }
+    size_t rest = left > TABLE_PART ? (left - TABLE_PART) / HUGE_PAGE * HUGE_PAGE : 0;
+    platform_unmap((char *)base + rest, left - rest);
+    return rest;
+}
+
 #endif

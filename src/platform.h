@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #if defined(__linux__)
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -25,6 +26,7 @@
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 #define NOINLINE __attribute__((noinline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* initial-exec: one instruction finds the block, from a shared library too (the library asks for -z nodelete, and
  * its few words fit the surplus that dynamic linkers keep for dlopen). */
@@ -98,12 +100,48 @@ static inline void platform_huge_pages(void *start, size_t size)
     (void)madvise(start, size - size % HUGE_PAGE, MADV_HUGEPAGE);
 }
 
+/* Zero pages of the system's that start on a huge page, and are advised to be some; NULL: memory is out. */
+static inline void *platform_map(size_t size)
+{
+    char *raw = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (raw == MAP_FAILED)
+        return NULL;
+    size_t before = (HUGE_PAGE - (uintptr_t)raw % HUGE_PAGE) % HUGE_PAGE, page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t length = (size + page - 1) / page * page;
+    if (before != 0)
+        (void)munmap(raw, before);
+    (void)munmap(raw + before + length, HUGE_PAGE - before);
+    platform_huge_pages(raw + before, size);
+    return raw + before;
+}
+
+static inline void platform_unmap(void *start, size_t size)
+{
+    (void)munmap(start, size);
+}
+
 /* A number that differs from call to call and from process to process: for when there is nothing better. */
 static inline uint64_t platform_clock(void)
 {
     struct timespec now = {0, 0};
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* In a loop that waits for another thread: of some ten instructions, ... */
+static inline void platform_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__("isb" ::: "memory");
+#endif
+}
+
+/* ... or of one that may not be running. */
+static inline void platform_yield(void)
+{
+    (void)sched_yield();
 }
 
 static inline void platform_sleep(long nanoseconds)

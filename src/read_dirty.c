@@ -188,7 +188,7 @@ static void promote(struct read_dirty *m)
     struct table *old = read_table(ld_relaxed(&m->read)); /* relaxed: under mu */
     struct table *dirty = ld_relaxed(&m->dirty);          /* relaxed: under mu */
     size_t expunged = ld_relaxed(&m->expunged_count);     /* relaxed: under mu */
-    st_seq_cst(&m->read, (uintptr_t)dirty);               /* P1 */
+    st_seq_cst(&m->read, read_word(dirty));              /* P1 */
     st_seq_cst(&m->dirty, NULL);                          /* P4: after read; see there */
     m->misses = 0;
     old->expunged = m->expunged; /* in no table now: they go with the old read */
@@ -242,12 +242,31 @@ static NOINLINE struct entry *load_slow(struct read_dirty *m, struct query q, st
     return e;
 }
 
-static int rd_load(struct read_dirty *m, struct query *q, void **value)
+/* Whether there was no key at an instant of the call: nothing to pin for. */
+static inline bool rd_is_empty(struct read_dirty *m)
+{
+    return (ld_seq_cst(&m->read) & (EMPTY | AMENDED)) == EMPTY; /* P1 */
+}
+
+static ALWAYS_INLINE int rd_load(struct read_dirty *m, struct query *q, void **value)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
     struct entry *e = find(read_table(read), q, true);
     if (e == NULL && amended(read))
         e = load_slow(m, *q, NULL);
+    return e != NULL ? entry_load(e, value) : 0;
+}
+
+static inline int rd_load_integer(struct read_dirty *m, syncmap_key key, uint64_t hash, void **value)
+{
+    static const struct key_type integers = {.kind = SYNCMAP_U64};
+    uintptr_t read = ld_seq_cst(&m->read); /* P1 */
+    struct query q = {.hash = hash, .type = &integers};
+    struct entry *e = find(read_table(read), &q, true);
+    if (e == NULL && amended(read)) {
+        q.key = key;
+        e = load_slow(m, q, NULL);
+    }
     return e != NULL ? entry_load(e, value) : 0;
 }
 
@@ -265,7 +284,8 @@ static size_t room_needed(const struct read_dirty *m)
     struct table *dirty = ld_seq_cst(&m->dirty); /* P4 */
     if (dirty == NULL) {
         size_t keys = ld_relaxed(&read_table(ld_seq_cst(&m->read))->len) + 1; /* P1; relaxed: frozen */
-        return keys > m->capacity ? keys : m->capacity;
+        size_t capacity = ld_relaxed(&m->capacity); /* relaxed: under mu, or a guess */
+        return keys > capacity ? keys : capacity;
     }
     size_t expunged = ld_relaxed(&m->expunged_count); /* relaxed: under mu, or a guess */
     if (ld_relaxed(&dirty->used) + expunged < table_limit(dirty)) /* relaxed: as above */
@@ -476,7 +496,7 @@ static NOINLINE int swap_slow(struct read_dirty *m, struct query q, void *value,
 }
 
 /* The seed's Store, which since Go 1.20 is Swap. */
-static int rd_swap(struct read_dirty *m, struct query *q, void *value, void **previous)
+static ALWAYS_INLINE int rd_swap(struct read_dirty *m, struct query *q, void *value, void **previous)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
     struct entry *e = find(read_table(read), q, true);
@@ -528,7 +548,7 @@ static NOINLINE int load_or_store_slow(struct read_dirty *m, struct query q, voi
     return result;
 }
 
-static int rd_load_or_store(struct read_dirty *m, struct query *q, void *value, void **actual)
+static ALWAYS_INLINE int rd_load_or_store(struct read_dirty *m, struct query *q, void *value, void **actual)
 {
     /* No lock if it is a clean hit. */
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
@@ -586,7 +606,7 @@ static NOINLINE struct entry *delete_slow(struct read_dirty *m, struct query q, 
     return e;
 }
 
-static int rd_load_and_delete(struct read_dirty *m, struct query *q, void **previous)
+static ALWAYS_INLINE int rd_load_and_delete(struct read_dirty *m, struct query *q, void **previous)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
     struct entry *e = find(read_table(read), q, true), *removed = NULL;
@@ -623,14 +643,14 @@ static int entry_compare_and_set(struct read_dirty *m, struct entry *e, void *ex
     return 1;
 }
 
-static int rd_compare_and_swap(struct read_dirty *m, struct query *q, void *expected, void *desired, void **previous)
+static ALWAYS_INLINE int rd_compare_and_swap(struct read_dirty *m, struct query *q, void *expected, void *desired, void **previous)
 {
     struct era *era;
     struct entry *e = find_to_compare(m, q, &era);
     return e != NULL ? entry_compare_and_set(m, e, expected, value_encode(desired), previous) : 0;
 }
 
-static int rd_compare_and_delete(struct read_dirty *m, struct query *q, void *expected, void **previous)
+static ALWAYS_INLINE int rd_compare_and_delete(struct read_dirty *m, struct query *q, void *expected, void **previous)
 {
     struct era *era;
     struct entry *e = find_to_compare(m, q, &era);
@@ -682,7 +702,7 @@ static int rd_clear(struct read_dirty *m)
     struct table *old = read_table(ld_relaxed(&m->read)), *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
     size_t keys = ld_relaxed(&old->len); /* relaxed: frozen */
     give_entries_to_tables(m, old, dirty);
-    st_seq_cst(&m->read, (uintptr_t)&fresh->empty); /* P1: the instant of the clear */
+    st_seq_cst(&m->read, read_word(&fresh->empty)); /* P1: the instant of the clear */
     st_seq_cst(&m->dirty, NULL); /* P4 */
     m->misses = 0;
     table_retire(m, old, keys);

@@ -5,10 +5,12 @@
 #ifndef SYNCMAP_READ_DIRTY_H
 #define SYNCMAP_READ_DIRTY_H
 
+#include "counter.h"
 #include "map.h"
 
 /* Marks: in `read`, in entry.p, in slot.entry. */
 #define AMENDED ((uintptr_t)1)
+#define EMPTY ((uintptr_t)2)
 #define DELETED NULL
 #define EXPUNGED ((void *)&value_expunged)
 #define TOMBSTONE (&tombstone)
@@ -43,19 +45,14 @@ struct table {
     struct reclaim_link retired;
     struct entry *expunged; /* entries that go with it */
     bool owns_entries;      /* those in its slots go with it, too */
+    size_t freed;           /* so many slots are done */
 };
 
 static struct entry tombstone;
 
-/* A counter that threads add to without meeting. */
-enum { STRIPES = 8 };
-struct stripe {
-    alignas(CACHE_LINE) _Atomic long keys;
-};
-
 /* The time between two clears: how many keys were stored less deleted, and the empty table that it begins with. */
 struct era {
-    struct stripe stripes[STRIPES];
+    struct counter keys;
     struct table empty;
     struct slot empty_slot; /* the one slot of `empty` */
     struct reclaim_link retired;
@@ -67,7 +64,7 @@ enum { VERSIONS = 16 };
 struct read_dirty {
     struct syncmap map;
     struct reclaim_class table_class, entry_class, era_class;
-    size_t capacity; /* of the options: no dirty is built smaller */
+    _Atomic size_t capacity; /* of the options, or reserved: no dirty is built smaller */
 
     /* The table that is searched with no lock, and AMENDED. */
     alignas(CACHE_LINE) _Atomic uintptr_t read;
@@ -79,21 +76,29 @@ struct read_dirty {
     struct entry *expunged;       /* all that are EXPUNGED */
     _Atomic size_t expunged_count;
     struct era *era;
+    bool ending; /* rd_destroy_step() has begun */
     _Atomic unsigned versions[VERSIONS]; /* custom keys only: counts, by hash, the new entries */
 };
 
 _Static_assert(sizeof(struct slot) == 16, "four slots to a cache line");
 _Static_assert(sizeof(struct table) % CACHE_LINE == 0, "slots start on a cache line");
-_Static_assert(alignof(struct table) > AMENDED, "the low bit of a table's address is free");
+_Static_assert(alignof(struct table) > (AMENDED | EMPTY), "the low bits of a table's address are free");
 
 static inline struct table *read_table(uintptr_t read)
 {
-    return (struct table *)(read & ~AMENDED);
+    return (struct table *)(read & ~(AMENDED | EMPTY));
 }
 
 static inline bool amended(uintptr_t read)
 {
     return read & AMENDED;
+}
+
+/* The word for a table that nobody changes any more. (One without any key says so, as Go's map does: what finds nothing there
+ * need not look.) */
+static inline uintptr_t read_word(struct table *t)
+{
+    return (uintptr_t)t | (ld_relaxed(&t->len) == 0 ? EMPTY : 0); /* relaxed: frozen, or under mu */
 }
 
 static inline bool value_is_live(const void *p)
@@ -103,15 +108,19 @@ static inline bool value_is_live(const void *p)
 
 static void rd_check(struct read_dirty *m);
 static bool rd_init(struct read_dirty *m, size_t capacity);
-static void rd_destroy(struct read_dirty *m);
-static int rd_load(struct read_dirty *m, struct query *q, void **value);
-static int rd_swap(struct read_dirty *m, struct query *q, void *value, void **previous);
-static int rd_load_or_store(struct read_dirty *m, struct query *q, void *value, void **actual);
-static int rd_load_and_delete(struct read_dirty *m, struct query *q, void **previous);
-static int rd_compare_and_swap(struct read_dirty *m, struct query *q, void *expected, void *desired, void **previous);
-static int rd_compare_and_delete(struct read_dirty *m, struct query *q, void *expected, void **previous);
+static bool rd_destroy_step(struct read_dirty *m);
+static ALWAYS_INLINE int rd_load(struct read_dirty *m, struct query *q, void **value);
+static ALWAYS_INLINE int rd_swap(struct read_dirty *m, struct query *q, void *value, void **previous);
+static ALWAYS_INLINE int rd_load_or_store(struct read_dirty *m, struct query *q, void *value, void **actual);
+static ALWAYS_INLINE int rd_load_and_delete(struct read_dirty *m, struct query *q, void **previous);
+static ALWAYS_INLINE int rd_compare_and_swap(struct read_dirty *m, struct query *q, void *expected, void *desired, void **previous);
+static ALWAYS_INLINE int rd_compare_and_delete(struct read_dirty *m, struct query *q, void *expected, void **previous);
 static int rd_range(struct read_dirty *m, bool (*visit)(syncmap_key, void *, void *), void *context);
 static int rd_clear(struct read_dirty *m);
+static void rd_scan(struct read_dirty *m, uint64_t *place, struct scan *scan);
+static void rd_prefetch(struct read_dirty *m, uint64_t hash);
+static void rd_prefetch_record(struct read_dirty *m, const struct query *q);
+static int rd_reserve(struct read_dirty *m, size_t keys);
 static size_t rd_len(struct read_dirty *m);
 static void rd_fork_prepare(struct read_dirty *m);
 static void rd_fork_resume(struct read_dirty *m);

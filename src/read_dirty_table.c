@@ -92,31 +92,38 @@ static void entry_free(const struct read_dirty *m, struct entry *e)
     memory_put(&m->map.memory, e, size);
 }
 
-static void entry_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool entry_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     entry_free(container_of(class, struct read_dirty, entry_class), container_of(link, struct entry, link.retired));
+    return true;
 }
 
 /* ---- what is retired whole ---- */
 
-static void table_free_with_entries(const struct read_dirty *m, struct table *t)
+/* Frees a part of the table's entries, or what is left of it; true: all. */
+static bool table_free_step(const struct read_dirty *m, struct table *t)
 {
-    for (struct entry *next, *e = t->expunged; e != NULL; e = next) {
-        next = e->link.dead.next;
+    size_t budget = FREE_STEP;
+    for (; t->expunged != NULL && budget > 0; budget--) {
+        struct entry *e = t->expunged;
+        t->expunged = e->link.dead.next;
         entry_free(m, e);
     }
     struct slot *slots = table_slots(t);
-    for (size_t i = 0; t->owns_entries && i <= t->mask; i++) {
-        struct entry *e = ld_relaxed(&slots[i].entry); /* relaxed: a grace period has passed */
+    for (; t->owns_entries && t->freed <= t->mask && budget > 0; budget--) {
+        struct entry *e = ld_relaxed(&slots[t->freed++].entry); /* relaxed: a grace period has passed */
         if (e != NULL && e != TOMBSTONE)
             entry_free(m, e);
     }
+    if (budget == 0)
+        return false;
     table_free(m, t);
+    return true;
 }
 
-static void table_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool table_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
-    table_free_with_entries(container_of(class, struct read_dirty, table_class), container_of(link, struct table, retired));
+    return table_free_step(container_of(class, struct read_dirty, table_class), container_of(link, struct table, retired));
 }
 
 /* An era's empty table is part of the era. */
@@ -137,25 +144,21 @@ static struct era *era_new(const struct read_dirty *m)
     return era;
 }
 
-static void era_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool era_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     struct era *era = container_of(link, struct era, retired);
     memory_put_lines(&container_of(class, struct read_dirty, era_class)->map.memory, era->base, sizeof *era);
+    return true;
 }
 
 static inline void era_count(struct era *era, long keys)
 {
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    add_relaxed(&era->stripes[self ? self->index % STRIPES : 0].keys, keys); /* relaxed: len() promises no order */
+    (void)counter_add(&era->keys, keys);
 }
 
 static size_t rd_len(struct read_dirty *m)
 {
-    const struct era *era = read_table(ld_seq_cst(&m->read))->era; /* P1 */
-    long keys = 0;
-    for (size_t i = 0; i < STRIPES; i++)
-        keys += ld_relaxed(&era->stripes[i].keys); /* relaxed: beside writers, len is no instant */
-    return keys > 0 ? (size_t)keys : 0;
+    return counter_sum(&read_table(ld_seq_cst(&m->read))->era->keys); /* P1 */
 }
 
 /* ---- invariants ---- */
@@ -226,7 +229,7 @@ static bool rd_init(struct read_dirty *m, size_t capacity)
     m->table_class.release = table_release;
     m->entry_class.release = entry_release;
     m->era_class.release = era_release;
-    m->capacity = capacity;
+    st_relaxed(&m->capacity, capacity); /* relaxed: nobody else has the map yet */
     if (pthread_mutex_init(&m->mu, NULL) != 0)
         return false;
     m->era = era_new(m);
@@ -234,7 +237,7 @@ static bool rd_init(struct read_dirty *m, size_t capacity)
         pthread_mutex_destroy(&m->mu);
         return false;
     }
-    uintptr_t read = (uintptr_t)&m->era->empty;
+    uintptr_t read = read_word(&m->era->empty);
     if (capacity != 0) {
         struct table *dirty = table_new(m, capacity);
         if (dirty == NULL) {
@@ -250,16 +253,24 @@ static bool rd_init(struct read_dirty *m, size_t capacity)
     return true;
 }
 
-/* Frees all that the map holds, once nobody can see it. */
-static void rd_destroy(struct read_dirty *m)
+/* Frees a part of all that the map holds, once nobody can see it; true: all. */
+static bool rd_destroy_step(struct read_dirty *m)
 {
     struct table *read = read_table(ld_relaxed(&m->read)), *dirty = ld_relaxed(&m->dirty); /* relaxed: alone */
-    give_entries_to_tables(m, read, dirty);
-    table_free_with_entries(m, read);
-    if (dirty != NULL)
-        table_free_with_entries(m, dirty);
+    if (!m->ending) {
+        m->ending = true;
+        give_entries_to_tables(m, read, dirty);
+    }
+    if (dirty != NULL) {
+        if (table_free_step(m, dirty))
+            st_relaxed(&m->dirty, NULL); /* relaxed: alone */
+        return false;
+    }
+    if (!table_free_step(m, read))
+        return false;
     memory_put_lines(&m->map.memory, m->era->base, sizeof *m->era);
     pthread_mutex_destroy(&m->mu);
+    return true;
 }
 
 static void rd_fork_prepare(struct read_dirty *m)

@@ -137,6 +137,8 @@ static struct {
     struct reclaim_list untagged; /* taken by a pass whose heavy() failed */
     struct reclaim_list lasts;    /* of struct reclaim_last, in the order they came */
     uint64_t batches;             /* how many were given out */
+    struct reclaim_list unfinished; /* what was given out, and came back */
+    uint64_t unfinished_batch;      /* the lowest number that it had */
 } collector = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void collector_take_from(struct thread *t)
@@ -168,9 +170,11 @@ static bool collector_may_step(uint64_t epoch)
     return true;
 }
 
-/* Whether no thread is still releasing batch `batch` or one before it. */
+/* Whether batch `batch` and all before it were released. */
 static bool collector_batches_done(uint64_t batch)
 {
+    if (collector.unfinished.head != NULL && collector.unfinished_batch <= batch)
+        return false;
     uint64_t freeing = ld_acquire(&thread_shared.freeing); /* P3 */
     if (freeing != 0 && freeing <= batch)
         return false;
@@ -210,11 +214,21 @@ static void collector_move_lasts(uint64_t tag, uint64_t epoch, struct reclaim_li
     collector.lasts = waiting;
 }
 
+/* Takes up what others left. `self` is marked as releasing it at once, so that no last thing finds it gone. Under the mutex. */
+static void collector_take_unfinished(struct thread *self, struct reclaim_list *ready)
+{
+    if (collector.unfinished.head == NULL)
+        return;
+    st_release(&self->freeing, collector.unfinished_batch); /* P3: under the mutex */
+    list_append(ready, &collector.unfinished);
+}
+
 /* One pass, under the mutex. What may be released goes to `ready`, and then `self` is marked as releasing it. */
 static void collector_pass(struct thread *self, struct reclaim_list *ready)
 {
     uint64_t epoch = ld_relaxed(&reclaim.epoch); /* relaxed: only passes change it, under the mutex */
     debug_count(passes);
+    collector_take_unfinished(self, ready);
     collector_take_from(&thread_shared);
     for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) /* P2 of thread.h */
         collector_take_from(t);
@@ -241,66 +255,96 @@ static void collector_pass(struct thread *self, struct reclaim_list *ready)
     }
     st_relaxed(&reclaim.hurry, waiting >= RECLAIM_LARGE); /* relaxed: a hint when to collect */
     collector_move_lasts(tag, epoch, ready, collector.batches + 1);
-    if (ready->head != NULL)
-        st_release(&self->freeing, ++collector.batches); /* P3: under the mutex */
+    collector.batches++;
+    if (ready->head != NULL && ld_relaxed(&self->freeing) == 0) /* relaxed: its own */
+        st_release(&self->freeing, collector.batches); /* P3: under the mutex */
 }
 
+/* Leaves what is left of a batch to the next pass. */
+static void collector_leave_unfinished(struct thread *self, struct reclaim_list *rest)
+{
+    uint64_t batch = ld_relaxed(&self->freeing); /* relaxed: its own */
+    pthread_mutex_lock(&collector.mutex);
+    if (collector.unfinished.head == NULL || batch < collector.unfinished_batch)
+        collector.unfinished_batch = batch;
+    list_append(&collector.unfinished, rest);
+    st_release(&self->freeing, 0); /* P3: under the mutex: in between it would belong to nobody */
+    pthread_mutex_unlock(&collector.mutex);
+    st_relaxed(&reclaim.hurry, true); /* relaxed: a hint when to collect */
+}
+
+/* How much a thread that collects is ready to do. */
+enum effort {
+    EFFORT_POLL,  /* a little: it has other things to do */
+    EFFORT_FLUSH, /* all that can be done without waiting */
+    EFFORT_WAIT   /* all, and it waits for the mutex */
+};
+
 /* Runs user code, which may retire, but not collect. A thread that is cancelled there would leave the rest behind. */
-static void collector_release(struct thread *self, struct reclaim_list *ready)
+static void collector_release(struct thread *self, struct reclaim_list *ready, enum effort effort)
 {
     if (ready->head == NULL)
         return;
     int cancelable;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
     own.releasing = true;
-    for (struct reclaim_link *next, *link = ready->head; link; link = next) {
-        next = link->next;
-        link->class->release(link, link->class);
+    for (size_t budget = RECLAIM_BUDGET; ready->head != NULL && budget > 0;) {
+        struct reclaim_link *link = ready->head, *next = link->next;
+        bool done = link->class->release(link, link->class);
+        if (done)
+            ready->head = next;
+        if (effort == EFFORT_POLL)
+            budget = done ? budget - 1 : 0;
     }
     own.releasing = false;
-    st_release(&self->freeing, 0); /* P3 */
+    if (ready->head != NULL)
+        collector_leave_unfinished(self, ready);
+    else
+        st_release(&self->freeing, 0); /* P3 */
     pthread_setcancelstate(cancelable, NULL);
 }
 
 /* Whether a pass is not worth its membarrier, as a reader is in the way (what waits for it goes on without: it may be a
  * reader that came later); or not possible, as another thread without a record is releasing on thread_shared. */
-static bool collector_would_fail(struct thread *self, bool wait)
+static bool collector_would_fail(struct thread *self, enum effort effort)
 {
     if (ld_acquire(&self->freeing) != 0) /* P3 */
         return true;
-    if (wait || collector.lasts.head != NULL || collector_may_step(ld_relaxed(&reclaim.epoch))) /* relaxed: under the mutex */
+    if (effort == EFFORT_WAIT || collector.unfinished.head != NULL || collector.lasts.head != NULL)
+        return false;
+    if (collector_may_step(ld_relaxed(&reclaim.epoch))) /* relaxed: under the mutex */
         return false;
     st_relaxed(&reclaim.hurry, false); /* relaxed: a hint when to collect */
     return true;
 }
 
-/* A pass and its releases. wait: for the mutex. False: there was none to be had, or nothing is left to collect. */
-static bool collect(struct thread *self, bool wait)
+/* A pass and its releases. False: there was none to be had, or nothing is left to collect. */
+static bool collect(struct thread *self, enum effort effort)
 {
     struct reclaim_list ready = {0};
-    if (wait)
+    if (effort == EFFORT_WAIT)
         pthread_mutex_lock(&collector.mutex);
     else if (pthread_mutex_trylock(&collector.mutex) != 0)
         return false;
-    if (collector_would_fail(self, wait)) {
+    if (collector_would_fail(self, effort)) {
         pthread_mutex_unlock(&collector.mutex);
         st_relaxed(&self->work, 0); /* relaxed: a hint when to collect */
         return false;
     }
     collector_pass(self, &ready);
-    bool left = collector.untagged.head || collector.lasts.head;
+    bool left = collector.untagged.head || collector.lasts.head || collector.unfinished.head;
     for (size_t i = 0; i < 3; i++)
         left |= collector.limbo[i].head != NULL;
     pthread_mutex_unlock(&collector.mutex);
     st_relaxed(&self->work, 0); /* relaxed: a hint when to collect */
-    collector_release(self, &ready);
+    collector_release(self, &ready, effort);
     return left;
 }
 
 static NOINLINE void reclaim_poll_slow(struct thread *self)
 {
     if (!own.releasing)
-        collect(self, false);
+        collect(self, EFFORT_POLL);
 }
 
 static inline void reclaim_poll(void)
@@ -334,7 +378,7 @@ static void reclaim_flush(void)
     if (own.releasing)
         return;
     for (int passes = 0; passes < 6; passes++)
-        if (!collect(self, false))
+        if (!collect(self, EFFORT_FLUSH))
             return;
 }
 
@@ -345,11 +389,12 @@ struct barrier {
     _Atomic bool passed;
 };
 
-static void barrier_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool barrier_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     (void)class;
     struct barrier *barrier = container_of(link, struct barrier, last.link);
     st_release(&barrier->passed, true); /* P4: the last touch; all releases before it happened before */
+    return true;
 }
 
 static const struct reclaim_class barrier_class = {barrier_release};
@@ -390,12 +435,13 @@ static void reclaim_fork_child(void)
 
 /* ---- the public part ---- */
 
-static void object_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool object_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     (void)class;
     struct reclaim_slot *slot = container_of(link, struct reclaim_slot, link);
     slot->release(slot->object);
     slot_give_back(slot);
+    return true;
 }
 
 int syncmap_retire(void *object, void (*release)(void *object))
@@ -428,11 +474,11 @@ void syncmap_barrier(void)
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
     struct barrier barrier = {.waiting = &own};
     reclaim_retire_last(&barrier.last, &barrier_class);
-    collect(self, true);
+    collect(self, EFFORT_WAIT);
     for (long round = 1; !ld_acquire(&barrier.passed); round++) { /* P4 */
         if (round > 8) /* a reader is pinned, or another thread is releasing */
             platform_sleep(round < 100 ? 20000 : 500000);
-        collect(self, true);
+        collect(self, EFFORT_WAIT);
     }
     pthread_setcancelstate(cancelable, NULL);
 }

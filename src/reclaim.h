@@ -23,7 +23,7 @@
  *   3. heavy();
  *   4. tags what it took with e: limbo[e % 3];
  *   5. if every pinned record shows e: epoch = e + 1;
- *   6. whatever is tagged t with t + 2 <= epoch is free to go: taken out, the mutex given up, and released.
+ *   6. whatever is tagged t with t + 2 <= epoch is free to go: taken out, the mutex given up, and released, within bounds (UNFINISHED).
  * Nothing waits: where a reader is in the way, the pass ends at 5 and a later one goes on.
  *
  * Steps 2 and 3 in this order: on a machine that may load a pointer before it loads the epoch it pins, what is taken after the
@@ -60,6 +60,11 @@
  * it was given (which takes all that was retired before), then for the tag of that pass to be free to go,
  * then for every batch that had been given out until then to be done (P3). Lasts go in the order they came.
  *
+ * UNFINISHED. A thread that came to collect is not to release whole tables, or thousands of objects, before it may go on: after
+ * RECLAIM_BUDGET of them, or a part of a large one, it leaves the rest on `unfinished`, which the next pass takes up before what
+ * it has found itself. The rest keeps the number of its batch (several: the lowest), so lasts wait for it. Who waits for the
+ * end (a barrier, the end of a map) has no budget.
+ *
  * SIGNALS. An operation's own pin is: if the record shows 0, set it, and clear it after; if not, leave it alone. So a
  * handler that runs a load at any instruction finds either 0, and puts 0 back, or a pin, and changes nothing.
  * The public pin adds a count. It sets the record first, then depth, then pin_owner; unpin clears
@@ -89,19 +94,25 @@
 #ifndef SYNCMAP_RECLAIM_WORK
 #define SYNCMAP_RECLAIM_WORK 256
 #endif
+#ifndef SYNCMAP_RECLAIM_BUDGET
+#define SYNCMAP_RECLAIM_BUDGET 1024
+#endif
 enum {
     RECLAIM_WORK = SYNCMAP_RECLAIM_WORK,
+    RECLAIM_BUDGET = SYNCMAP_RECLAIM_BUDGET, /* objects that a thread releases before it goes on with its own work */
+    FREE_STEP = 128, /* parts of a large object that one call of its release frees */
     RECLAIM_PIECE = 1024,       /* bytes that count as a piece */
     RECLAIM_LARGE = 64 * 1024,  /* bytes that make every writer hurry */
     RECLAIM_SLOTS = 2 * RECLAIM_WORK + 8 /* spare slots that a thread keeps */
 };
 
-/* How one kind of retired object is released. The link tells the object (container_of), the class its context. */
+/* How one kind of retired object is released. The link tells the object (container_of), the class its context. True: it is. False: a
+ * part of the work is done, some ten microseconds of it, and it is to be called again. */
 struct reclaim_class {
-    void (*release)(struct reclaim_link *link, const struct reclaim_class *class);
+    bool (*release)(struct reclaim_link *link, const struct reclaim_class *class);
 };
 
-/* What a retired object carries. Free for other use until it is retired. */
+/* What a retired object carries. Free for other use until it is retired; the object's own release leaves it alone until it is done. */
 struct reclaim_link {
     struct reclaim_link *next;
     const struct reclaim_class *class;
@@ -140,7 +151,7 @@ static inline struct thread *pin_enter(bool may_attach)
     if (unlikely(self == NULL))
         return pin_enter_slow(may_attach);
     struct thread *ours = NULL;
-    if (ld_relaxed(&self->epoch) == 0) { /* relaxed: its own, or its handler's, which puts 0 back */
+    if (likely(ld_relaxed(&self->epoch) == 0)) { /* relaxed: its own, or its handler's, which puts 0 back */
         /* P1; relaxed: see Pairs */
         st_release(&self->epoch, ld_relaxed(&reclaim.epoch));
         ours = self;
@@ -179,7 +190,7 @@ static inline void reclaim_poll(void);
 /* Retires an object that is to go last. Takes the collector's mutex. */
 static void reclaim_retire_last(struct reclaim_last *last, const struct reclaim_class *class);
 
-/* Makes some passes, as far as they get without waiting. */
+/* Makes some passes, as far as they get without waiting for others, and releases all that they find. */
 static void reclaim_flush(void);
 
 /* Round a fork, as in thread.h, inside its calls. */

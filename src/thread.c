@@ -72,6 +72,44 @@ static void thread_fork_parent(void)
     pthread_mutex_unlock(&thread_mutex);
 }
 
+/* A fork is under way, or the thread has no record. */
+static NOINLINE struct thread *section_enter_slow(struct thread *self)
+{
+    bool shared = self == &thread_shared;
+    for (;;) {
+        if (shared)
+            add_acq_rel(&self->section, 1); /* P5 */
+        else
+            st_release(&self->section, 1); /* P5 */
+        membarrier_light(&self->cell);
+        if (!ld_acquire(&thread_forking)) /* P6 */
+            return self;
+        section_leave(self);
+        platform_sleep(20000);
+    }
+}
+
+static void sections_over(struct thread *t)
+{
+    while (ld_acquire(&t->section) != 0) /* P5 */
+        platform_yield();
+}
+
+/* Before a fork: no section begins until sections_end_fork(). Nothing that a section needs is held. */
+static void sections_begin_fork(void)
+{
+    st_release(&thread_forking, true); /* P6 */
+    (void)membarrier_heavy();
+    sections_over(&thread_shared);
+    for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) /* P2 */
+        sections_over(t);
+}
+
+static void sections_end_fork(void)
+{
+    st_release(&thread_forking, false); /* P6 */
+}
+
 /* In the child this thread is the only one: the others' records are free, and what they had pinned is not. */
 static void thread_fork_child(void)
 {

@@ -23,6 +23,18 @@
  *       (The order of the writes itself is argued in reclaim.h.)
  *   P4  thread_ready by release after the key was made; who sees it (acquire) sees the key.
  *
+ * SECTIONS. A fork must not find a bucket of a map locked by a thread that will not be in the child. So where a thread takes such a
+ * lock, it says so in its record first, and fork waits until all sections are over, which lasts some hundred instructions at most:
+ *
+ *   enter:  record.section = 1; light(); if a fork is under way: record.section = 0, wait, again
+ *   fork:   forking = true; heavy(); wait for each record's section to be 0
+ *
+ * By M1 (membarrier.h) one of enter's light() and fork's heavy() comes first: so either enter sees the fork, or the fork sees the section.
+ * (If heavy() fails, as under a seccomp filter that came later, the child may find a lock taken for ever.)
+ *
+ *   P5  section stored by release, read by acquire by who forks: it has seen all that the section did.
+ *   P6  thread_forking stored by release; who enters reads it after light() (M1), by acquire.
+ *
  * Progress: attaching takes a mutex until the process is set up, then is lock-free but for malloc.
  */
 #ifndef SYNCMAP_THREAD_H
@@ -43,6 +55,7 @@ struct thread {
     _Atomic(struct reclaim_link *) retired; /* what it retired since the last collection: collectors take it all */
     _Atomic size_t retired_bytes;           /* ever */
     _Atomic uint64_t freeing;               /* the number of the batch that it is releasing; 0: none */
+    _Atomic unsigned section;               /* it is in one; thread_shared: how many threads are */
     _Atomic size_t work;                    /* of reclaim.c: how much it retired since it last tried to collect */
 
     /* The thread's own. */
@@ -76,6 +89,30 @@ static _Atomic(struct thread *) thread_records;
 /* The count in the low bits of thread_shared.epoch; see reclaim.h. */
 enum { SHARED_BITS = 20 };
 #define SHARED_COUNT (((uint64_t)1 << SHARED_BITS) - 1)
+
+static _Atomic bool thread_forking;
+
+static NOINLINE struct thread *section_enter_slow(struct thread *self);
+
+/* A section: no fork takes place in it. No user code, allocation or wait in it but for the lock that it is for. The
+ * result goes to section_leave(). */
+static inline struct thread *section_enter(void)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (unlikely(self == NULL))
+        return section_enter_slow(&thread_shared);
+    st_release(&self->section, 1); /* P5 */
+    membarrier_light(&self->cell);
+    return likely(!ld_acquire(&thread_forking)) ? self : section_enter_slow(self); /* P6 */
+}
+
+static inline void section_leave(struct thread *self)
+{
+    if (likely(self != &thread_shared))
+        st_release(&self->section, 0); /* P5 */
+    else
+        add_acq_rel(&self->section, -1u); /* P5 */
+}
 
 /* Ends the calling thread's pin of thread_shared. */
 static void thread_unpin_shared(void);

@@ -5,9 +5,10 @@ set -eu
 cd "$(dirname "$0")/../src"
 exec awk '
   BEGIN {
-    n = split("platform atomic memory membarrier thread reclaim hash key map read_dirty_table read_dirty api", order, " ")
+    n = split("platform atomic memory membarrier thread reclaim counter hash key map read_dirty bucket flat api", order, " ")
     for (i = 1; i <= n; i++) rank[order[i]] = i
-    rank["read_dirty_table"] = rank["read_dirty"] # two files of one module
+    rank["read_dirty_table"] = rank["read_dirty_bulk"] = rank["read_dirty"] # files of one module
+    rank["flat_table"] = rank["flat_move"] = rank["flat_walk"] = rank["flat"]
   }
   function module(file) { sub(/\.[ch]$/, "", file); sub(/.*\//, "", file); return file }
   FILENAME == "syncmap.c" { next } # the unit of all

@@ -21,6 +21,8 @@
 #define pthread_mutex_trylock(mutex) WITH_SITE(model_mutex_trylock(mutex, &model_here), "trylock " #mutex)
 #define pthread_mutex_unlock(mutex) WITH_SITE(model_mutex_unlock(mutex, &model_here), "unlock " #mutex)
 #define platform_sleep(nanoseconds) WITH_SITE(((void)(nanoseconds), model_sleep(&model_here)), "sleep")
+#define platform_pause() platform_sleep(0)
+#define platform_yield() platform_sleep(0)
 #define platform_membarrier(command) WITH_SITE(membarrier_call(command, &model_here), "membarrier")
 
 static long membarrier_call(int command, const struct model_site *site)
@@ -88,7 +90,14 @@ static int specific_set(pthread_key_t key, const void *value)
 /* What only a debug build looks at is no step. */
 #define rd_check(m) (model_quiet(true), rd_check(m), model_quiet(false))
 #include "read_dirty.c"
+#include "read_dirty_bulk.c"
 #undef rd_check
+#include "flat_table.c"
+#define flat_check(m, t, home) (model_quiet(true), flat_check(m, t, home), model_quiet(false))
+#include "flat_move.c"
+#include "flat.c"
+#undef flat_check
+#include "flat_walk.c"
 #include "api.c"
 
 /* ---- a run ---- */
@@ -103,7 +112,7 @@ static struct {
     VARIABLE(membarrier_expedited), VARIABLE(membarrier_cells), VARIABLE(thread_mutex),   VARIABLE(thread_key),
     VARIABLE(thread_ready),         VARIABLE(thread_count),     VARIABLE(thread_shared),  VARIABLE(thread_records),
     VARIABLE(reclaim),              VARIABLE(collector),        VARIABLE(maps_mutex),     VARIABLE(maps),
-    VARIABLE(tombstone),            VARIABLE(specific),
+    VARIABLE(tombstone),            VARIABLE(specific),         VARIABLE(thread_forking),
 #undef VARIABLE
 };
 enum { VARIABLES = sizeof variables / sizeof variables[0] };

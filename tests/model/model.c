@@ -19,11 +19,14 @@
 #include "model/play.h"
 #include "support/support.h"
 
-/* A second engine is more lines here. */
 static const struct setting settings[] = {
     {"read/dirty, u64, owned", SYNCMAP_ENGINE_READ_DIRTY, SYNCMAP_U64, OWNED},
     {"read/dirty, u64, plain", SYNCMAP_ENGINE_READ_DIRTY, SYNCMAP_U64, PLAIN},
     {"read/dirty, custom, acquired", SYNCMAP_ENGINE_READ_DIRTY, SYNCMAP_CUSTOM, ACQUIRED},
+    {"flat, u64, owned", SYNCMAP_ENGINE_FLAT, SYNCMAP_U64, OWNED},
+    {"flat, u64, plain", SYNCMAP_ENGINE_FLAT, SYNCMAP_U64, PLAIN},
+    {"flat, custom, acquired", SYNCMAP_ENGINE_FLAT, SYNCMAP_CUSTOM, ACQUIRED},
+    {"flat, string, owned", SYNCMAP_ENGINE_FLAT, SYNCMAP_STRING, OWNED},
 };
 enum { SETTINGS = sizeof settings / sizeof settings[0] };
 

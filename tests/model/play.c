@@ -153,12 +153,15 @@ static void drop_key(void *key, void *context)
 
 static syncmap_key key_of(unsigned key)
 {
+    static const char *const names[KEYS] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
     w.objects[key].key = key;
+    if (w.setting.kind == SYNCMAP_STRING) return syncmap_str(names[key]);
     return w.setting.kind == SYNCMAP_CUSTOM ? syncmap_obj(&w.objects[key]) : syncmap_u64(key);
 }
 
 static uint8_t index_of(syncmap_key key)
 {
+    if (w.setting.kind == SYNCMAP_STRING) return (uint8_t)(*(const char *)key.as.ptr - '0');
     return (uint8_t)(w.setting.kind == SYNCMAP_CUSTOM ? ((const struct object *)key.as.ptr)->key : key.as.u64);
 }
 

@@ -27,6 +27,7 @@ struct model_thread {
     struct coroutine coroutine;
     enum state state;
     const void *mutex; /* BLOCKED: that it waits for */
+    unsigned slept;    /* SLEEPING: since which sleep of the run */
     void *local;       /* its copy of the library's thread-local variables */
     struct waiting buffer[BUFFER_MAX];
     unsigned waiting;
@@ -286,14 +287,23 @@ int model_mutex_unlock(void *mutex, const struct model_site *site)
     return 0;
 }
 
+/* Who sleeps waits for others: for one that does not sleep, if there is one, else for the one that has slept longest. */
 void model_sleep(const struct model_site *site)
 {
-    unsigned char list[MODEL_THREADS];
+    unsigned char list[MODEL_THREADS], ready = 0;
     if (++s.sleeps > SLEEPS_MAX) model_fail("a thread waits for ever");
     model_step(MODEL_SLEEP, NULL, 0, true, site);
-    if (!s.exploring || others(list) == 0) return;
+    unsigned count = s.exploring ? others(list) : 0;
+    if (count == 0) return;
+    unsigned char oldest = list[0];
+    for (unsigned i = 0; i < count; i++) {
+        const struct model_thread *t = &s.threads[list[i]];
+        if (t->state == READY) list[ready++] = list[i];
+        else if (s.threads[oldest].state == READY || t->slept < s.threads[oldest].slept) oldest = list[i];
+    }
     s.threads[s.self].state = SLEEPING;
-    leave(site);
+    s.threads[s.self].slept = s.sleeps;
+    switch_to(ready > 0 ? list[choose(ready, false, site)] : oldest);
 }
 
 /* ---- a run ---- */

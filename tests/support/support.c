@@ -306,6 +306,7 @@ long long custom_keys_live(void)
 
 const struct config test_configs[] = {
     ENGINE_CONFIGS(SYNCMAP_ENGINE_READ_DIRTY, "read_dirty"),
+    ENGINE_CONFIGS(SYNCMAP_ENGINE_FLAT, "flat"),
 };
 const size_t test_config_count = sizeof test_configs / sizeof test_configs[0];
 

@@ -56,11 +56,12 @@ struct thing {
 
 static int released_in_all;
 
-static void thing_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool thing_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     (void)class;
     container_of(link, struct thing, link)->released++;
     released_in_all++;
+    return true;
 }
 
 static const struct reclaim_class thing_class = {thing_release};
@@ -68,7 +69,7 @@ static const struct reclaim_class thing_class = {thing_release};
 /* One pass of this thread; the epoch after it. */
 static uint64_t pass(void)
 {
-    collect(thread_attach(), true);
+    collect(thread_attach(), EFFORT_WAIT);
     return ld_relaxed(&reclaim.epoch);
 }
 
@@ -143,7 +144,7 @@ static void pinned_reader_holds_off(void **state)
     for (int i = 0; i < 10; i++)
         assert_int_equal(pass(), epoch + 1);
     assert_int_equal(thing.released, 0);
-    assert_false(collect(thread_attach(), false)); /* who need not wait does not even try */
+    assert_false(collect(thread_attach(), EFFORT_POLL)); /* who need not wait does not even try */
     reader_finish(&reader);
     assert_int_equal(pass(), epoch + 2);
     assert_int_equal(thing.released, 1);
@@ -233,10 +234,11 @@ struct last_thing {
     int released_before; /* of the others, when it was released; -1: not yet */
 };
 
-static void last_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool last_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     (void)class;
     container_of(link, struct last_thing, last.link)->released_before = released_in_all;
+    return true;
 }
 
 static const struct reclaim_class last_class = {last_release};
@@ -417,7 +419,7 @@ static void first_use_without_memory(void **state)
 static void *pin_without_record(void *argument)
 {
     (void)argument;
-    st_release(&own.tried, true); /* as if it had been refused */
+    st_release(&own.tried, EFFORT_WAIT); /* as if it had been refused */
     return reader_run(argument);
 }
 
@@ -473,13 +475,14 @@ struct gate {
     _Atomic int entered, open;
 };
 
-static void gate_release(struct reclaim_link *link, const struct reclaim_class *class)
+static bool gate_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
     (void)class;
     struct gate *gate = container_of(link, struct gate, link);
     atomic_store(&gate->entered, 1);
     while (!atomic_load(&gate->open))
         sched_yield();
+    return true;
 }
 
 static void *release_without_record(void *argument)
@@ -489,7 +492,7 @@ static void *release_without_record(void *argument)
     CHECK(thread_attach() == NULL);
     reclaim_retire(&gate->link, &gate_class, 1);
     while (!atomic_load(&gate->entered))
-        collect(&thread_shared, true);
+        collect(&thread_shared, EFFORT_WAIT);
     return NULL;
 }
 
@@ -497,7 +500,7 @@ static void *collect_without_record(void *argument)
 {
     (void)argument;
     CHECK(thread_attach() == NULL);
-    CHECK(!collect(&thread_shared, true));
+    CHECK(!collect(&thread_shared, EFFORT_WAIT));
     return NULL;
 }
 

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine 2, flat: a bucket, which is one cache line, and its search. The essay, with its invariants (V1 to V9) and pairs
+ * (P1 to P8), is in flat.h.
+ *
+ *     header   | version (62 bits)                        | MOVED | LOCKED |
+ *     tags     | link (28 bits): overflow bucket, 0: none | tag 2 (12) | tag 1 (12) | tag 0 (12) |
+ *     word[3]  integers: the hash of the key; else the address of its record; see V5 for what is free
+ *     value[3] the value; NULL: the slot is free
+ */
+#ifndef SYNCMAP_BUCKET_H
+#define SYNCMAP_BUCKET_H
+
+#include "map.h"
+
+enum { SLOTS = 3 };
+enum { BUCKET_LOCKED = 1, BUCKET_MOVED = 2, BUCKET_VERSION = 4 };
+enum { TAG_BITS = 12, LINK_SHIFT = SLOTS * TAG_BITS, LINK_BITS = 64 - LINK_SHIFT };
+#define TAG_MASK (((uint64_t)1 << TAG_BITS) - 1)
+#define TAGS_MASK (((uint64_t)1 << LINK_SHIFT) - 1)
+
+struct bucket {
+    alignas(CACHE_LINE) _Atomic uint64_t header;
+    _Atomic uint64_t tags;
+    _Atomic uint64_t word[SLOTS];
+    _Atomic(void *) value[SLOTS];
+};
+_Static_assert(sizeof(struct bucket) == CACHE_LINE || sizeof(void *) != 8, "a bucket is a cache line");
+
+/* What a key that is no integer has in the map: never changes once it is in a bucket, but for the link. The contents of a string
+ * or bytes follow. */
+struct record {
+    uint64_t hash;
+    union {
+        size_t len;          /* strings and bytes */
+        const void *object;  /* custom keys */
+    } key;
+    _Atomic uint64_t age; /* of long walks: see V9 */
+    struct reclaim_link retired;
+};
+
+static inline struct record *word_record(uint64_t word)
+{
+    return (struct record *)(uintptr_t)word;
+}
+
+static inline syncmap_key record_key(const struct key_type *type, const struct record *r)
+{
+    syncmap_key key;
+    if (type->kind == SYNCMAP_CUSTOM)
+        return syncmap_obj(r->key.object);
+    key.as.u64 = 0;
+    key.as.ptr = r + 1;
+    key.len = r->key.len | SYNCMAP_KEY_TAG(type->kind);
+    return key;
+}
+
+static inline uint64_t word_hash(const struct key_type *type, uint64_t word)
+{
+    return likely(type->kind == SYNCMAP_U64) ? word : word_record(word)->hash;
+}
+
+static inline syncmap_key word_key(const struct key_type *type, uint64_t word)
+{
+    return type->kind == SYNCMAP_U64 ? syncmap_u64(unhash_u64(word, type->seed)) : record_key(type, word_record(word));
+}
+
+static inline uint64_t hash_tag(uint64_t hash)
+{
+    return hash & TAG_MASK; /* the low bits: buckets go by the high ones */
+}
+
+/* ---- the search ---- */
+
+/* Overflow buckets come from arrays of the table's: the first and the second have `first`, each next one twice the one before. */
+enum { SEGMENTS = LINK_BITS };
+struct overflow {
+    uint32_t first;
+    _Atomic(struct bucket *) segment[SEGMENTS];
+};
+
+static inline struct bucket *overflow_at(const struct overflow *overflow, uint64_t index)
+{
+    if (likely(index < overflow->first))
+        return &ld_acquire(&overflow->segment[0])[index]; /* P7 */
+    /* Segment s > 0 has first << (s - 1) buckets, and begins at that very index. */
+    unsigned s = 64 - (unsigned)__builtin_clzll(index / overflow->first);
+    return &ld_acquire(&overflow->segment[s])[index - ((uint64_t)overflow->first << (s - 1))]; /* P7 */
+}
+
+/* Whether no section that changes which keys a chain has was begun since its home's header was `header`, nor was it moved. What
+ * was read before was read by acquire, so it is not older than what this finds. */
+static inline bool bucket_unchanged(const struct bucket *home, uint64_t header)
+{
+    uint64_t now = ld_relaxed(&home->header); /* relaxed: P2; see V4 */
+    return ((now ^ header) & ~(uint64_t)BUCKET_LOCKED) == 0;
+}
+
+/* Which slots of a bucket may have the key: a bit each. Integers: they have it. (`integers` is a constant wherever speed counts.) */
+static inline unsigned bucket_candidates(const struct bucket *b, const struct query *q, bool integers, uint64_t tags)
+{
+    if (integers) {
+        unsigned hits = ld_acquire(&b->word[0]) == q->hash; /* P3 */
+        hits |= (unsigned)(ld_acquire(&b->word[1]) == q->hash) << 1; /* P3 */
+        return hits | (unsigned)(ld_acquire(&b->word[2]) == q->hash) << 2; /* P3 */
+    }
+    uint64_t differ = tags ^ hash_tag(q->hash) * (1 | (uint64_t)1 << TAG_BITS | (uint64_t)1 << 2 * TAG_BITS);
+    unsigned hits = (differ & TAG_MASK) == 0;
+    hits |= (unsigned)((differ >> TAG_BITS & TAG_MASK) == 0) << 1;
+    return hits | (unsigned)((differ >> 2 * TAG_BITS & TAG_MASK) == 0) << 2;
+}
+
+/* Whether the slot has a key that is no integer. Runs user code for custom keys. */
+static inline bool bucket_slot_has(const struct bucket *b, unsigned slot, const struct query *q)
+{
+    const struct record *r = word_record(ld_acquire(&b->word[slot])); /* P3 */
+    return r != NULL && r->hash == q->hash && key_is_equal(q->type, record_key(q->type, r), q->key);
+}
+
+/* The bucket of a chain, and the slot in it, that has the key; NULL: none has, or the chain has changed since its home's header
+ * was `header` (the caller looks). */
+static inline struct bucket *chain_find(const struct overflow *overflow, struct bucket *home, uint64_t header,
+                                        const struct query *q, bool integers, unsigned *slot)
+{
+    for (struct bucket *b = home;;) {
+        uint64_t tags = ld_acquire(&b->tags); /* P5 */
+        for (unsigned hits = bucket_candidates(b, q, integers, tags); hits != 0; hits &= hits - 1) {
+            *slot = (unsigned)__builtin_ctz(hits);
+            if (integers || bucket_slot_has(b, *slot, q))
+                return b;
+        }
+        uint64_t link = tags >> LINK_SHIFT;
+        if (link == 0 || !bucket_unchanged(home, header)) /* a bucket that was given away may lead anywhere */
+            return NULL;
+        b = overflow_at(overflow, link - 1);
+    }
+}
+
+#endif

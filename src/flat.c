@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine 2, flat: the operations. The essay, with V1 to V9 and P1 to P9, is in flat.h.
+ */
+#include "flat.h"
+
+/* ---- load ---- */
+
+/* integers: the kind of keys, a constant for the compiler. */
+static inline int flat_search(struct flat *m, const struct query *q, bool integers, void **value)
+{
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    struct flat_table *t = root_table(root);
+    struct bucket *home = table_home(t, root & ROOT_SHIFT, q->hash);
+    for (;;) {
+        uint64_t header = ld_seq_cst(&home->header); /* P2 */
+        if (unlikely(header & BUCKET_MOVED)) {
+            t = ld_acquire(&t->next); /* P6 */
+            home = table_home(t, t->shift, q->hash);
+            continue;
+        }
+        unsigned slot;
+        struct bucket *b = chain_find(&t->overflow, home, header, q, integers, &slot);
+        void *p = b != NULL ? ld_seq_cst(&b->value[slot]) : NULL; /* P4 */
+        if (unlikely(!bucket_unchanged(home, header)))
+            continue;
+        *value = value_decode(p);
+        return p != NULL;
+    }
+}
+
+static inline int flat_load_integer(struct flat *m, uint64_t hash, void **value)
+{
+    struct query q = {.hash = hash};
+    return flat_search(m, &q, true, value);
+}
+
+static int flat_load(struct flat *m, const struct query *q, void **value)
+{
+    return q->type->kind == SYNCMAP_U64 ? flat_search(m, q, true, value) : flat_search(m, q, false, value);
+}
+
+/* ---- what all writers do ---- */
+
+/* Where a key is, or is not: found without a lock, and true for as long as home's header is `header`. */
+struct spot {
+    struct flat_table *t;
+    struct bucket *home;
+    uint64_t header; /* not LOCKED; once it is: as it is then */
+    struct bucket *in; /* NULL: the key is absent */
+    unsigned slot;
+    struct thread *self; /* of the section */
+};
+
+static void spot_find(struct flat *m, const struct query *q, struct spot *s)
+{
+    unsigned round = 0;
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    s->t = root_table(root);
+    s->home = table_home(s->t, root & ROOT_SHIFT, q->hash);
+    for (;;) {
+        s->header = ld_seq_cst(&s->home->header); /* P2 */
+        if (unlikely(s->header & BUCKET_MOVED)) {
+            s->t = ld_acquire(&s->t->next); /* P6 */
+            s->home = table_home(s->t, s->t->shift, q->hash);
+        } else if (unlikely(s->header & BUCKET_LOCKED)) {
+            bucket_wait(&round);
+        } else {
+            if (likely(q->type->kind == SYNCMAP_U64))
+                s->in = chain_find(&s->t->overflow, s->home, s->header, q, true, &s->slot);
+            else
+                s->in = chain_find(&s->t->overflow, s->home, s->header, q, false, &s->slot);
+            return;
+        }
+    }
+}
+
+/* Begins a section, if what was found still stands; true then. version: BUCKET_VERSION where a key comes or goes, else 0. */
+static inline bool spot_lock(struct spot *s, uint64_t version)
+{
+    s->self = section_enter();
+    if (likely(bucket_cas_lock(s->home, &s->header, version)))
+        return true;
+    section_leave(s->self);
+    return false;
+}
+
+static inline void spot_unlock(struct flat *m, struct spot *s)
+{
+    if (DEBUG_BUILD)
+        flat_check(m, s->t, s->home);
+    bucket_unlock(s->home, s->header);
+    section_leave(s->self);
+}
+
+/* The value of the key that was found; NULL: it has changed, and nothing is true any more. */
+static inline void *spot_value(const struct spot *s)
+{
+    void *p = ld_seq_cst(&s->in->value[s->slot]); /* P4 */
+    return bucket_unchanged(s->home, s->header) ? p : NULL;
+}
+
+/* Replaces the value, in a section. */
+static inline void *spot_replace(struct spot *s, void *value)
+{
+    void *old = ld_relaxed(&s->in->value[s->slot]); /* relaxed: under the lock */
+    st_release(&s->in->value[s->slot], value_encode(value)); /* P4 */
+    return value_decode(old);
+}
+
+/* ---- a new key ---- */
+
+/* What a new key will need, made ready with no lock held. */
+struct flat_seat {
+    struct record *record;
+    uint64_t overflow; /* the number of a bucket of ... */
+    struct flat_table *t;
+    struct bucket *in; /* where it will be: a free slot; or NULL, and then the overflow bucket goes behind `last` */
+    struct bucket *last;
+    unsigned slot;
+};
+
+/* Finds the first free slot of a chain in which the key was not found, or that there is none. */
+static void seat_find_slot(const struct spot *s, struct flat_seat *seat)
+{
+    for (struct bucket *b = s->home;;) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            if (ld_acquire(&b->value[i]) == NULL) { /* P4 */
+                seat->in = b;
+                seat->slot = i;
+                return;
+            }
+        }
+        uint64_t link = ld_acquire(&b->tags) >> LINK_SHIFT; /* P5 */
+        seat->in = NULL;
+        seat->last = b;
+        if (link == 0 || !bucket_unchanged(s->home, s->header))
+            return;
+        b = overflow_at(&s->t->overflow, link - 1);
+    }
+}
+
+static void seat_release(struct flat *m, struct flat_seat *seat)
+{
+    overflow_give_back(seat->t, seat->overflow);
+    if (seat->record != NULL)
+        record_free(m, seat->record);
+}
+
+/* Makes ready what the absent key needs. False: memory is out. With no lock held: runs user code. */
+static bool seat_reserve(struct flat *m, const struct spot *s, const struct query *q, struct flat_seat *seat)
+{
+    if (q->type->kind != SYNCMAP_U64 && seat->record == NULL && (seat->record = record_new(m, q)) == NULL)
+        return false;
+    seat_find_slot(s, seat);
+    if (likely(seat->in != NULL) || (seat->overflow != 0 && seat->t == s->t))
+        return true;
+    overflow_give_back(seat->t, seat->overflow);
+    seat->t = s->t;
+    seat->overflow = overflow_take(m, s->t);
+    return seat->overflow != 0;
+}
+
+/* Where the key is, or (s->in is NULL) with room for it. False: memory is out. */
+static bool spot_find_or_reserve(struct flat *m, struct query *q, struct spot *s, struct flat_seat *seat)
+{
+    spot_find(m, q, s);
+    if (s->in != NULL || seat_reserve(m, s, q, seat))
+        return true;
+    seat_release(m, seat);
+    return false;
+}
+
+/* Puts the new key into the slot that was found, in a section. */
+static void seat_fill(struct flat *m, struct spot *s, const struct query *q, struct flat_seat *seat, void *value)
+{
+    struct bucket *b = seat->in;
+    uint64_t word = q->hash, link = 0;
+    if (seat->record != NULL) {
+        st_relaxed(&seat->record->age, ld_seq_cst(&m->ages)); /* P9; relaxed: P3 publishes it */
+        word = (uint64_t)(uintptr_t)seat->record;
+        seat->record = NULL;
+    }
+    if (b == NULL) {
+        b = overflow_at(&s->t->overflow, seat->overflow - 1);
+        bucket_init(b, foreign_word(m, s->t, q->hash >> s->t->shift));
+        seat->slot = 0;
+        link = seat->overflow;
+        seat->overflow = 0;
+    }
+    uint64_t tags = ld_relaxed(&b->tags) & ~(TAG_MASK << seat->slot * TAG_BITS); /* relaxed: under the lock */
+    st_release(&b->tags, tags | hash_tag(q->hash) << seat->slot * TAG_BITS); /* P5 */
+    st_release(&b->word[seat->slot], word); /* P3 */
+    st_release(&b->value[seat->slot], value_encode(value)); /* P4 */
+    if (link != 0)
+        st_release(&seat->last->tags, ld_relaxed(&seat->last->tags) | link << LINK_SHIFT); /* P5; relaxed: under the lock */
+}
+
+/* Adds the new key, for which there is room, in a section, and ends it. */
+static inline void spot_insert(struct flat *m, struct spot *s, const struct query *q, struct flat_seat *seat, void *value)
+{
+    bool linked = seat->in == NULL;
+    seat_fill(m, s, q, seat, value);
+    counter_add(&s->t->era->keys, 1);
+    spot_unlock(m, s);
+    if (unlikely(linked) && table_is_full(s->t))
+        flat_grow_slow(m, s->t);
+}
+
+static int flat_swap(struct flat *m, struct query *q, void *value, void **previous)
+{
+    struct flat_seat seat = {0};
+    struct spot s;
+    flat_help(m);
+    do
+        if (!spot_find_or_reserve(m, q, &s, &seat))
+            return SYNCMAP_ENOMEM;
+    while (!spot_lock(&s, s.in != NULL ? 0 : BUCKET_VERSION));
+    int result = s.in != NULL;
+    if (s.in != NULL) {
+        *previous = spot_replace(&s, value);
+        spot_unlock(m, &s);
+    } else {
+        spot_insert(m, &s, q, &seat, value);
+    }
+    seat_release(m, &seat);
+    return result;
+}
+
+static int flat_load_or_store(struct flat *m, struct query *q, void *value, void **actual)
+{
+    struct flat_seat seat = {0};
+    struct spot s;
+    flat_help(m);
+    for (;;) {
+        if (!spot_find_or_reserve(m, q, &s, &seat))
+            return SYNCMAP_ENOMEM;
+        if (s.in != NULL) {
+            void *p = spot_value(&s);
+            if (p == NULL)
+                continue;
+            *actual = value_decode(p);
+            seat_release(m, &seat);
+            return 1;
+        }
+        if (spot_lock(&s, BUCKET_VERSION))
+            break;
+    }
+    spot_insert(m, &s, q, &seat, value);
+    *actual = value;
+    seat_release(m, &seat);
+    return 0;
+}
+
+/* ---- delete ---- */
+
+/* Unlinks `b` from its chain, if it is an overflow bucket and has no key left. In a section. Returns its number, to be given back when
+ * the section is over, with one more version (V7); or 0. */
+static uint64_t chain_trim(struct spot *s, struct bucket *b)
+{
+    if (b == s->home)
+        return 0;
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (ld_relaxed(&b->value[i]) != NULL) /* relaxed: under the lock */
+            return 0;
+    for (struct bucket *before = s->home;;) {
+        uint64_t tags = ld_relaxed(&before->tags), link = tags >> LINK_SHIFT; /* relaxed: as above */
+        struct bucket *next = overflow_at(&s->t->overflow, link - 1);
+        if (next == b) {
+            st_release(&before->tags, (tags & TAGS_MASK) | (ld_relaxed(&b->tags) & ~TAGS_MASK)); /* P5; relaxed: as above */
+            s->header += BUCKET_VERSION;
+            return link;
+        }
+        before = next;
+    }
+}
+
+/* Takes the key out, in a section, and ends it. Returns its value. */
+static void *spot_delete(struct flat *m, struct spot *s)
+{
+    struct bucket *b = s->in;
+    void *old = ld_relaxed(&b->value[s->slot]); /* relaxed: under the lock */
+    uint64_t word = ld_relaxed(&b->word[s->slot]); /* relaxed: as above */
+    uint64_t index = (uint64_t)(s->home - table_home(s->t, 0, 0));
+    st_release(&b->value[s->slot], NULL); /* P4: before the word, so that who sees a foreign word sees no value */
+    st_release(&b->word[s->slot], foreign_word(m, s->t, index)); /* P3 */
+    uint64_t given = chain_trim(s, b);
+    long keys = counter_add(&s->t->era->keys, -1);
+    spot_unlock(m, s);
+    overflow_give_back(s->t, given);
+    if (m->map.key.kind != SYNCMAP_U64)
+        record_retire(m, word_record(word));
+    if (unlikely(time_to_look(s->t, keys)))
+        flat_shrink_slow(m, s->t);
+    return value_decode(old);
+}
+
+static int flat_load_and_delete(struct flat *m, struct query *q, void **previous)
+{
+    struct spot s;
+    flat_help(m);
+    do {
+        spot_find(m, q, &s);
+        if (s.in == NULL) {
+            if (bucket_unchanged(s.home, s.header))
+                return 0;
+            continue;
+        }
+        if (spot_lock(&s, BUCKET_VERSION))
+            break;
+    } while (true);
+    *previous = spot_delete(m, &s);
+    return 1;
+}
+
+/* ---- compare_and_... ---- */
+
+/* Finds the key with a value that equals `expected`, and takes the lock; true then, and in a section. version: as in spot_lock(). Runs
+ * user code, before. */
+static bool spot_lock_equal(struct flat *m, const struct query *q, void *expected, struct spot *s, uint64_t version)
+{
+    flat_help(m);
+    for (;;) {
+        spot_find(m, q, s);
+        void *p = s->in != NULL ? spot_value(s) : NULL;
+        if (p == NULL) {
+            if (bucket_unchanged(s->home, s->header))
+                return false;
+            continue;
+        }
+        if (!value_is_equal(&m->map, value_decode(p), expected))
+            return false;
+        if (!spot_lock(s, version))
+            continue;
+        if (ld_relaxed(&s->in->value[s->slot]) == p) /* relaxed: under the lock */
+            return true;
+        spot_unlock(m, s);
+    }
+}
+
+static int flat_compare_and_swap(struct flat *m, struct query *q, void *expected, void *desired, void **previous)
+{
+    struct spot s;
+    if (!spot_lock_equal(m, q, expected, &s, 0))
+        return 0;
+    *previous = spot_replace(&s, desired);
+    spot_unlock(m, &s);
+    return 1;
+}
+
+static int flat_compare_and_delete(struct flat *m, struct query *q, void *expected, void **previous)
+{
+    struct spot s;
+    if (!spot_lock_equal(m, q, expected, &s, BUCKET_VERSION))
+        return 0;
+    *previous = spot_delete(m, &s);
+    return 1;
+}
+
+/* ---- clear, len ---- */
+
+static int flat_clear(struct flat *m)
+{
+    struct flat_era *era = flat_era_new(m);
+    struct flat_table *fresh = era != NULL ? flat_table_new(m, LEAST_BUCKETS, era) : NULL;
+    if (fresh == NULL) {
+        if (era != NULL)
+            flat_era_free(m, era);
+        return SYNCMAP_ENOMEM;
+    }
+    flat_table_clear(m, fresh);
+    struct flat_table *old = root_table(xchg_seq_cst(&m->root, table_root(fresh))); /* P1: the instant of the clear */
+    st_relaxed(&m->least, LEAST_BUCKETS); /* relaxed: a hint when to halve */
+    old->owns_entries = true;
+    size_t keys = counter_sum(&old->era->keys);
+    reclaim_retire(&old->era->retired, &m->era_class, sizeof *old->era);
+    reclaim_retire(&old->retired, &m->table_class, flat_table_size(old) + keys * sizeof(struct record));
+    return 0;
+}
+
+static size_t flat_len(struct flat *m)
+{
+    return counter_sum(&root_table(ld_seq_cst(&m->root))->era->keys); /* P1 */
+}
+
+/* ---- life ---- */
+
+static bool flat_init(struct flat *m, size_t capacity)
+{
+    m->table_class.release = flat_table_release;
+    m->record_class.release = record_release;
+    m->era_class.release = flat_era_release;
+    uint64_t buckets = buckets_for(capacity);
+    if (buckets == 0)
+        return false;
+    st_relaxed(&m->least, buckets); /* relaxed: nobody else has the map yet */
+    struct flat_era *era = flat_era_new(m);
+    struct flat_table *t = era != NULL ? flat_table_new(m, buckets, era) : NULL;
+    if (t == NULL) {
+        if (era != NULL)
+            flat_era_free(m, era);
+        return false;
+    }
+    flat_table_clear(m, t);
+    st_relaxed(&m->root, table_root(t)); /* relaxed: nobody else has the map yet */
+    return true;
+}
+
+/* Frees a part of all that the map holds, once nobody can see it; true: all. */
+static bool flat_destroy_step(struct flat *m)
+{
+    struct flat_table *t = root_table(ld_relaxed(&m->root)); /* relaxed: alone */
+    struct flat_era *era = t->era;
+    if (!flat_table_end_step(m, t))
+        return false;
+    flat_era_free(m, era);
+    return true;
+}

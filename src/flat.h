@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine 2, flat: one table of cache-line buckets, searched with no lock, written under the lock of one bucket, and moved to
+ * its successor a few buckets at a time.
+ *
+ *     root (word)                 table                                         next (while it is moved)
+ *     [table | shift]  ------->   bucket 0  [h|tags|w w w|v v v] -> overflow    bucket 0  [...]
+ *                                 bucket 1  [MOVED ............]                bucket 1  [...]
+ *                                 bucket 2  [h|tags|w w w|v v v]                bucket 2  (not yet anybody's)
+ *                                 ...                                           ...
+ *                                 overflow buckets, by index
+ *
+ * The names are those of the first engine: the root is what `read` was there, the table that is searched first; its `next` is the
+ * dirty, where what read cannot take goes; moving makes the dirty complete, and then it is promoted. But nothing is copied at
+ * once, new keys need no common lock, and a search never has to wait for one.
+ *
+ * A bucket (bucket.h) has three keys. Which bucket: by the high bits of the hash. Bucket i of a table is exactly buckets 2i and
+ * 2i + 1 of one twice as large, so moving is a sequential walk. A bucket that is full gets overflow buckets, chained to it, from
+ * an array of its table's; "bucket" below means one with its chain, and its header is that of its first, the home bucket.
+ *
+ * INVARIANTS
+ *   V1  A key is in its bucket in the first table, from the root on, in which that bucket is not MOVED; and nowhere else.
+ *   V2  MOVED is set under the bucket's lock, when all it has stands in next, and never cleared. `next` is set before any bucket is
+ *       MOVED, and once.
+ *   V3  A bucket is changed by the holder of its lock only, in a *section*, from the CAS that takes the lock to the exchange that
+ *       gives it back. A section that changes which keys there are, or where, takes the lock and a new version in the same CAS.
+ *       One that only replaces a value, or moves, keeps the version. Within one section a slot changes hands at most once.
+ *   V4  A search reads the header, a word, the value of that slot, and the header again. If its version or MOVED is another, it
+ *       starts over. If not, and the word was the key's, the value was the key's: see below.
+ *   V5  The word of a free slot (value NULL) is never that of a key that this bucket could have: for records it is 0; for integers,
+ *       whose word is the whole hash (H1 of hash.h: equal hashes, equal keys), it is a hash that belongs to another bucket. That is why there are two
+ *       buckets at least.
+ *   V6  Under a bucket's lock nothing is allocated, no user code runs and nothing is waited for, but for the lock of the other half,
+ *       where a table of half the size is made (2i, then 2i + 1). So a section is some ten or hundred instructions long.
+ *   V7  An overflow bucket in a chain has a key. One that loses its last key is unlinked, and given away only after the section has
+ *       ended with one more version: so who is still in it, and finds what is another bucket's by then, sees that.
+ *   V8  While buckets are moved to a next, nobody but their mover is in those of next that they go to: before MOVED is set, by V1.
+ *       So moving takes no lock in next.
+ *   V9  A record that is in a chain with an age below the number that a walk has bumped `ages` to (flat_walk.c) is the first of its key
+ *       that this walk can find there after the bump. (A record gets its age under the lock. If the walk had found an earlier record of
+ *       the key, that one was deleted, and this one added, in sections that began after the walk read the header, so after the bump:
+ *       then its age would not be below.)
+ *
+ * WHY A SEARCH IS RIGHT (V4). Say it read the version v, a word w that is its key's, and a value p other than NULL, and v again. The
+ * word was w, so by V5 the slot was the key's, or about to be, or just no more, in a section. If p was stored in another
+ * section than the ones with version v or before, then by another tenant of the slot, or the same key come again; that
+ * section's CAS gave the header a new version before it stored p by release (V3), and the search, which read p by acquire,
+ * would have found that version in its second look. So p was stored while the slot was the key's. If it found NULL, or no word, then
+ * at some instant of the search the key was not there: keys do not change their slot but by being absent in between,
+ * except that a bucket is moved as a whole; and then what was found absent in the old one was absent when MOVED was set.
+ * Buckets that were given away (V7) are the one case where a search that found nothing must look again: so all do.
+ *
+ * WRITERS search without the lock, like loads, but from a header that is not LOCKED; then make ready what they need (a record, an
+ * overflow bucket); then take the lock by a CAS on that very header. If it succeeds no section has changed which keys there are since, and
+ * what the search found still stands: the place of the key, or that it is absent. So user code (a custom `equal`) runs without a
+ * lock, memory is had before the first visible step, and sections are short. If it fails they start over.
+ *
+ * ACROSS KEYS. Where a section ends, with a seq_cst exchange, is where its effect is sure to be seen: a search that reads the header, by
+ * seq_cst, after that in the one order of these operations sees what the section did. Of two threads that each write one key and
+ * then load the other's, one reads the other's header after the other's exchange. (That two readers agree on the
+ * order of two writers' values needs stores that all other threads see at once: multi-copy atomicity, as on x86, ARMv8, RISC-V; not POWER.)
+ *
+ * GROWTH. A table is full when a quarter as many overflow buckets are in use as there are buckets: by Poisson's distribution that
+ * is at 2.5 keys a bucket, and it needs no count of keys. A table with 5/8 of a key a bucket is halved. Every writer that finds a
+ * root with a next moves CHUNK buckets first. Who moves the last one promotes the next: a CAS on root; the old table is retired.
+ * Only the root is moved from. If memory for a next cannot be had, chains get longer, and it is tried again later.
+ * By reserve a table grows sixteenfold at once, and none is halved below what was reserved.
+ * A few keys that flood one bucket do not make a table grow: it grows only if it has a key a bucket on average.
+ *
+ * clear puts a fresh table in the root: its instant. Operations that had found the old root before count as done before the
+ * clear. What the old tables still hold is freed with them, after a grace period. The count of keys is of an era, the time between
+ * two clears, so that late operations do not disturb it.
+ *
+ * Who has what: root: CAS and exchange by anybody. A bucket: the holder of its lock. next: who set `growing`. A bucket of next before
+ * MOVED: its mover. Overflow buckets: a stack of those given away, and an index up to which they were used at all.
+ *
+ * PAIRS
+ *   P1  root: stored by CAS, seq_cst, and loaded seq_cst: who sees a table sees it made.
+ *   P2  header: the lock is taken by CAS and given back by exchange, both seq_cst; a search begins with a seq_cst load. Its second look
+ *       may be relaxed: it comes after loads by acquire from the stores by release of a section, which came after that
+ *       section's CAS.
+ *   P3  word: stored by release in a section (or before the bucket is anybody's), read by acquire: the record, or what the version was.
+ *   P4  value: stored by release in a section, loaded by seq_cst: publishes what the value points to.
+ *   P5  tags and link: stored by release in a section, read by acquire: an overflow bucket is made before it is linked.
+ *   P6  next: stored seq_cst, read by acquire: who finds one finds it made.
+ *   P7  overflow: a segment is published by CAS; buckets that were given away pass by CAS on the stack's head, acq_rel, so that the next
+ *       user comes after the section that unlinked them.
+ *   P8  moved: counted by acq_rel; who counts the last comes after all moving.
+ *   P9  ages: bumped seq_cst, read seq_cst under the lock: see V9.
+ *
+ * PROGRESS. load: lock-free (it starts over only when a writer of the same bucket got on; it never waits). Writers block on one bucket's lock, for
+ * the length of a section. Every operation: bounded work, whatever the size of the table, for chains of bounded length.
+ *
+ * REFERENCES. Buckets of a cache line with in-place updates and lock-free reads: CLHT (T. David, R. Guerraoui, V. Trigonakis,
+ * Asynchronized Concurrency, ASPLOS 2015). Versions beside locks: optimistic locking of OPTIK (Guerraoui, Trigonakis, PPoPP 2016), seqlocks
+ * (H.-J. Boehm, Can seqlocks get along with programming language memory models?, MSPC 2012). Moving by writers a few buckets at a time: the
+ * linear hashing of W. Litwin (VLDB 1980) in the form that Redis and Java's ConcurrentHashMap have made common.
+ */
+#ifndef SYNCMAP_FLAT_H
+#define SYNCMAP_FLAT_H
+
+#include "bucket.h"
+#include "counter.h"
+
+/* Test builds make both small. Powers of two. */
+#ifndef SYNCMAP_FLAT_CHUNK
+#define SYNCMAP_FLAT_CHUNK 16
+#endif
+#ifndef SYNCMAP_FLAT_LEAST
+#define SYNCMAP_FLAT_LEAST 4
+#endif
+enum { CHUNK = SYNCMAP_FLAT_CHUNK, LEAST_BUCKETS = SYNCMAP_FLAT_LEAST };
+_Static_assert(CHUNK >= 2 && LEAST_BUCKETS >= 2, "halving moves pairs; V5");
+
+/* The time between two clears. */
+struct flat_era {
+    struct counter keys;
+    struct reclaim_link retired;
+    void *base;
+};
+
+/* The buckets follow the struct, and then the first overflow buckets. */
+struct flat_table {
+    alignas(CACHE_LINE) _Atomic(struct flat_table *) next;
+    unsigned shift; /* of a hash to the number of its bucket: 64 less the logarithm of how many there are */
+    bool owns_entries; /* once it is retired: by a clear */
+    _Atomic bool growing; /* somebody makes, or has made, a next */
+    _Atomic bool gave_up; /* a mover did, for want of memory: what it left must be looked for */
+    struct flat_era *era;
+    void *base;
+    struct reclaim_link retired;
+    uint64_t freed; /* once it is: so many buckets are done, */
+    size_t left;    /* and so much of its memory is there */
+
+    /* Where to move on, and how far it got. */
+    alignas(CACHE_LINE) _Atomic uint64_t cursor; /* in chunks */
+    _Atomic uint64_t moved;  /* buckets */
+    _Atomic uint64_t spare;  /* overflow buckets that were given away: a stack; the index of the first, from 1 on, and a count of changes */
+    _Atomic uint64_t fresh;  /* no overflow bucket from this index on was ever used */
+    _Atomic int64_t used;    /* overflow buckets */
+    _Atomic int64_t full;    /* so many of them are too many */
+
+    alignas(CACHE_LINE) struct overflow overflow;
+};
+_Static_assert(sizeof(struct flat_table) % CACHE_LINE == 0, "buckets start on a cache line");
+
+struct flat {
+    struct syncmap map;
+    struct reclaim_class table_class, record_class, era_class;
+    _Atomic uint64_t least; /* buckets: no table is halved to fewer. Of the options, or reserved; until a clear */
+
+    /* The table that is searched first, and its shift in the low bits: a search needs no more to find its bucket. */
+    alignas(CACHE_LINE) _Atomic uintptr_t root;
+    _Atomic uint64_t ages;
+};
+
+#define ROOT_SHIFT ((uintptr_t)63)
+_Static_assert(alignof(struct flat_table) > ROOT_SHIFT, "the low bits of a table's address are free");
+
+static inline struct flat_table *root_table(uintptr_t root)
+{
+    return (struct flat_table *)(root & ~ROOT_SHIFT);
+}
+
+static inline uint64_t table_buckets(const struct flat_table *t)
+{
+    return (uint64_t)1 << (64 - t->shift);
+}
+
+/* The home bucket of a hash, in a table whose shift is known. */
+static inline struct bucket *table_home(struct flat_table *t, unsigned shift, uint64_t hash)
+{
+    return (struct bucket *)(void *)(t + 1) + (hash >> shift);
+}
+
+static bool flat_init(struct flat *m, size_t capacity);
+static bool flat_destroy_step(struct flat *m);
+static int flat_load(struct flat *m, const struct query *q, void **value);
+static int flat_swap(struct flat *m, struct query *q, void *value, void **previous);
+static int flat_load_or_store(struct flat *m, struct query *q, void *value, void **actual);
+static int flat_load_and_delete(struct flat *m, struct query *q, void **previous);
+static int flat_compare_and_swap(struct flat *m, struct query *q, void *expected, void *desired, void **previous);
+static int flat_compare_and_delete(struct flat *m, struct query *q, void *expected, void **previous);
+static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *), void *context);
+static int flat_clear(struct flat *m);
+static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan);
+static void flat_prefetch(struct flat *m, uint64_t hash);
+static void flat_prefetch_record(struct flat *m, const struct query *q);
+static int flat_reserve(struct flat *m, size_t keys);
+static size_t flat_len(struct flat *m);
+
+#endif

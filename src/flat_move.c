@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine 2, flat: locks, and growth and shrinking. The essay is in flat.h.
+ *
+ * A table is moved in groups: one bucket to two of a table twice as large (or up to TARGETS, see reserve), or two to one of a table half the size. All of a
+ * group is locked, copied, and MOVED; nobody else is in the buckets that it goes to (V8), so these are simply written. How many
+ * overflow buckets of next that takes is counted before the lock is taken, and they are taken then, too (V6). It is never more
+ * than the group has: entries that fill k buckets beyond the first need no more than k when they are split.
+ */
+#include "flat.h"
+
+/* ---- locks ---- */
+
+enum { SPINS = 64 };
+
+/* Waits a little for a lock to be given back; `round` counts. */
+static void bucket_wait(unsigned *round)
+{
+    if (++*round % SPINS != 0)
+        platform_pause();
+    else
+        platform_yield();
+}
+
+/* Takes the lock of a bucket whose header was *header, not LOCKED, if it still is; `version` is added to it: BUCKET_VERSION or 0. In a
+ * section. On success *header is what it reads now. */
+static inline bool bucket_cas_lock(struct bucket *home, uint64_t *header, uint64_t version)
+{
+    uint64_t locked = *header + version + BUCKET_LOCKED;
+    if (unlikely(!cas_seq_cst(&home->header, header, locked))) /* P2 */
+        return false;
+    *header = locked;
+    return true;
+}
+
+/* Gives it back; `header` as it was locked, with MOVED or another version added if need be. */
+static inline void bucket_unlock(struct bucket *home, uint64_t header)
+{
+    (void)xchg_seq_cst(&home->header, header & ~(uint64_t)BUCKET_LOCKED); /* P2 */
+}
+
+/* ---- a group ---- */
+
+/* Overflow buckets of a table, taken and not used yet. */
+struct spares {
+    uint64_t first; /* chained by their tags; 0: none */
+    uint64_t count;
+};
+
+static void spares_give_back(struct flat_table *t, struct spares *spares)
+{
+    while (spares->count > 0) {
+        uint64_t number = spares->first;
+        spares->first = ld_relaxed(&overflow_at(&t->overflow, number - 1)->tags); /* relaxed: its own */
+        spares->count--;
+        overflow_give_back(t, number);
+    }
+}
+
+/* False: memory is out. */
+static bool spares_take(const struct flat *m, struct flat_table *t, struct spares *spares, uint64_t count)
+{
+    while (spares->count < count) {
+        uint64_t number = overflow_take(m, t);
+        if (number == 0)
+            return false;
+        st_relaxed(&overflow_at(&t->overflow, number - 1)->tags, spares->first); /* relaxed: its own */
+        spares->first = number;
+        spares->count++;
+    }
+    return true;
+}
+
+/* A bucket of next that is being filled. */
+struct fill {
+    struct bucket *b;
+    uint64_t tags; /* of b, to be stored when it is done */
+    uint64_t foreign;
+    unsigned used;
+};
+
+static void fill_begin(const struct flat *m, struct flat_table *t, uint64_t index, struct fill *fill)
+{
+    *fill = (struct fill){table_home(t, 0, index), 0, foreign_word(m, t, index), 0};
+    bucket_init(fill->b, fill->foreign);
+}
+
+static void fill_end(const struct fill *fill)
+{
+    st_relaxed(&fill->b->tags, fill->tags); /* relaxed: P2 of the bucket that is moved publishes it */
+}
+
+static void fill_add(struct flat_table *t, struct fill *fill, struct spares *spares, uint64_t hash, uint64_t word, void *value)
+{
+    if (fill->used == SLOTS) {
+        uint64_t number = spares->first;
+        struct bucket *b = overflow_at(&t->overflow, number - 1);
+        spares->first = ld_relaxed(&b->tags); /* relaxed: its own */
+        spares->count--;
+        fill->tags |= number << LINK_SHIFT;
+        fill_end(fill);
+        bucket_init(b, fill->foreign);
+        *fill = (struct fill){b, 0, fill->foreign, 0};
+    }
+    fill->tags |= hash_tag(hash) << fill->used * TAG_BITS;
+    st_relaxed(&fill->b->word[fill->used], word); /* relaxed: as in fill_end() */
+    st_relaxed(&fill->b->value[fill->used], value); /* relaxed: as above */
+    fill->used++;
+}
+
+enum { TARGETS_LOG = 4, TARGETS = 1 << TARGETS_LOG };
+
+/* What a bucket has goes to one of some targets, by the bits of the hash. */
+static void chain_copy(const struct flat *m, struct flat_table *t, struct bucket *b, struct flat_table *next,
+                       struct fill *fills, unsigned targets, struct spares *spares)
+{
+    for (;;) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            void *value = ld_relaxed(&b->value[i]); /* relaxed: under the lock */
+            if (value == NULL)
+                continue;
+            uint64_t word = ld_relaxed(&b->word[i]), hash = word_hash(&m->map.key, word); /* relaxed: as above */
+            fill_add(next, &fills[hash >> next->shift & (targets - 1)], spares, hash, word, value);
+        }
+        uint64_t link = ld_relaxed(&b->tags) >> LINK_SHIFT; /* relaxed: as above */
+        if (link == 0)
+            return;
+        b = overflow_at(&t->overflow, link - 1);
+    }
+}
+
+/* How many overflow buckets a chain has. (Who is in a bucket that was given away meanwhile may count wrong; then the lock is not
+ * had either.) */
+static uint64_t chain_overflow(struct flat_table *t, struct bucket *home, uint64_t header)
+{
+    uint64_t count = 0;
+    for (struct bucket *b = home;; count++) {
+        uint64_t link = ld_acquire(&b->tags) >> LINK_SHIFT; /* P5 */
+        if (link == 0 || !bucket_unchanged(home, header))
+            return count;
+        b = overflow_at(&t->overflow, link - 1);
+    }
+}
+
+enum moved { MOVE_DONE, MOVE_WAS_DONE, MOVE_NO_MEMORY };
+
+/* A bucket of a table, or two of one that is halved, and their headers. */
+struct group {
+    struct flat_table *t, *next;
+    uint64_t first;
+    unsigned count;
+    struct bucket *home; /* of `count` buckets */
+    uint64_t header[2];
+};
+
+/* Copies the group to next, and ends it. Locked. */
+static void group_copy(const struct flat *m, struct group *g, struct spares *spares)
+{
+    struct fill fills[TARGETS];
+    unsigned targets = g->count == 1 ? 1u << (g->t->shift - g->next->shift) : 1;
+    uint64_t to = bucket_across(g->t, g->next, g->first);
+    for (unsigned i = 0; i < targets; i++)
+        fill_begin(m, g->next, to + i, &fills[i]);
+    for (unsigned i = 0; i < g->count; i++)
+        chain_copy(m, g->t, g->home + i, g->next, fills, targets, spares);
+    for (unsigned i = 0; i < targets; i++)
+        fill_end(&fills[i]);
+    for (unsigned i = 0; i < g->count; i++)
+        bucket_unlock(g->home + i, g->header[i] | BUCKET_MOVED);
+}
+
+/* Locks the group whose headers were read; false: one has changed. */
+static bool group_lock(struct group *g)
+{
+    if (!bucket_cas_lock(g->home, &g->header[0], 0))
+        return false;
+    if (g->count == 1 || bucket_cas_lock(g->home + 1, &g->header[1], 0))
+        return true;
+    bucket_unlock(g->home, g->header[0]);
+    return false;
+}
+
+static enum moved group_move(struct flat *m, struct group *g, struct spares *spares)
+{
+    for (unsigned round = 0;;) {
+        uint64_t flags = 0, overflow = g->count - 1;
+        for (unsigned i = 0; i < g->count; i++)
+            flags |= g->header[i] = ld_acquire(&g->home[i].header); /* P2 */
+        if (flags & BUCKET_MOVED)
+            return MOVE_WAS_DONE;
+        if (flags & BUCKET_LOCKED) {
+            bucket_wait(&round);
+            continue;
+        }
+        for (unsigned i = 0; i < g->count; i++)
+            overflow += chain_overflow(g->t, g->home + i, g->header[i]);
+        if (!spares_take(m, g->next, spares, overflow))
+            return MOVE_NO_MEMORY;
+        struct thread *self = section_enter();
+        bool locked = group_lock(g);
+        if (locked)
+            group_copy(m, g, spares);
+        section_leave(self);
+        if (locked)
+            return MOVE_DONE;
+    }
+}
+
+/* ---- chunks, and promotion ---- */
+
+/* The next is complete, and takes the root; unless a clear has put another table there, and this one is freed with those. */
+static void flat_promote(struct flat *m, struct flat_table *t, struct flat_table *next)
+{
+    uintptr_t root = table_root(t);
+    if (!cas_seq_cst(&m->root, &root, table_root(next))) /* P1 */
+        return;
+    reclaim_retire(&t->retired, &m->table_class, flat_table_size(t));
+    debug_count(promotions);
+}
+
+/* How many buckets are moved at once: fewer where each goes to more. */
+static uint64_t table_chunk(const struct flat_table *t, const struct flat_table *next)
+{
+    uint64_t buckets = table_buckets(t), chunk = CHUNK;
+    if (next->shift < t->shift - 1)
+        chunk = chunk >> (t->shift - next->shift - 1) > 0 ? chunk >> (t->shift - next->shift - 1) : 1;
+    return buckets < chunk ? buckets : chunk;
+}
+
+/* Moves one chunk. Not in a section: may allocate overflow buckets. */
+static NOINLINE void flat_move_slow(struct flat *m, struct flat_table *t, struct flat_table *next)
+{
+    uint64_t buckets = table_buckets(t), chunk = table_chunk(t, next);
+    bool gave_up = ld_relaxed(&t->gave_up); /* relaxed: a hint what to look at again */
+    if (ld_relaxed(&t->cursor) >= buckets / chunk && !gave_up) /* relaxed: only grows; all is being moved by others */
+        return;
+    uint64_t first = add_relaxed(&t->cursor, 1) % (buckets / chunk) * chunk; /* relaxed: the locks order it all */
+    struct group g = {.t = t, .next = next, .count = next->shift > t->shift ? 2 : 1};
+    struct spares spares = {0};
+    uint64_t moved = 0;
+    for (uint64_t i = 0; i < chunk; i++)
+        __builtin_prefetch(table_home(t, 0, first + i), 1);
+    for (uint64_t i = 0; i < chunk; i += g.count) {
+        g.first = first + i;
+        g.home = table_home(t, 0, g.first);
+        enum moved result = group_move(m, &g, &spares);
+        if (result == MOVE_DONE)
+            moved += g.count;
+        else if (result == MOVE_NO_MEMORY)
+            st_relaxed(&t->gave_up, true); /* relaxed: a hint what to look at again */
+    }
+    spares_give_back(next, &spares);
+    debug_count(moves);
+    if (moved != 0 && add_acq_rel(&t->moved, moved) + moved == buckets) /* P8 */
+        flat_promote(m, t, next);
+}
+
+/* What each writer does first: a part of the work, if there is some. */
+static inline void flat_help(struct flat *m)
+{
+    struct flat_table *t = root_table(ld_acquire(&m->root)); /* P1 */
+    struct flat_table *next = ld_acquire(&t->next); /* P6 */
+    if (unlikely(next != NULL))
+        flat_move_slow(m, t, next);
+}
+
+/* ---- when to grow and to shrink ---- */
+
+/* Has a next made for a table, if it is the root and has none. False: memory is out. */
+static bool flat_resize(struct flat *m, struct flat_table *t, uint64_t buckets)
+{
+    bool growing = false;
+    if (root_table(ld_acquire(&m->root)) != t) /* P1 */
+        return true;
+    if (!cas_acq_rel(&t->growing, &growing, true)) /* P6 */
+        return true;
+    struct flat_table *next = flat_table_new(m, buckets, t->era);
+    if (next == NULL) {
+        st_release(&t->growing, false); /* P6: another may try */
+        return false;
+    }
+    st_seq_cst(&t->next, next); /* P6 */
+    debug_count(growths);
+    return true;
+}
+
+/* After an overflow bucket was linked: there may be too many. */
+static inline bool table_is_full(const struct flat_table *t)
+{
+    return ld_relaxed(&t->used) > ld_relaxed(&t->full); /* relaxed: a hint when to grow */
+}
+
+static NOINLINE void flat_grow_slow(struct flat *m, struct flat_table *t)
+{
+    uint64_t buckets = table_buckets(t);
+    bool crowded = counter_sum(&t->era->keys) >= buckets; /* else a few buckets are flooded, and more would not help */
+    if (crowded && flat_resize(m, t, 2 * buckets))
+        return;
+    int64_t used = ld_relaxed(&t->used); /* relaxed: a hint when to grow, */
+    st_relaxed(&t->full, used + used / 8); /* relaxed: or to try again */
+}
+
+/* Whether a stripe that has come to `keys` is one of about 64 times, between full and empty, to look whether a table is too large. */
+static inline bool time_to_look(const struct flat_table *t, long keys)
+{
+    uint64_t buckets = table_buckets(t);
+    return ((uint64_t)keys & (buckets / 64 - (buckets >= 64))) == 0;
+}
+
+static NOINLINE void flat_shrink_slow(struct flat *m, struct flat_table *t)
+{
+    uint64_t buckets = table_buckets(t);
+    if (buckets / 2 < ld_relaxed(&m->least) || counter_sum(&t->era->keys) >= buckets / 8 * 5 + buckets % 8 / 2) /* relaxed: a hint */
+        return;
+    (void)flat_resize(m, t, buckets / 2); /* without memory it goes on as it is */
+}
+
+/* ---- reserve ---- */
+
+/* The buckets that so many keys need at less than the 2.5 a bucket of GROWTH; 0: too many for any memory. */
+static uint64_t buckets_for(size_t keys)
+{
+    uint64_t buckets = LEAST_BUCKETS;
+    while (buckets / 4 * 9 + buckets % 4 * 9 / 4 < keys) {
+        if (buckets > SIZE_MAX / sizeof(struct bucket) / 4)
+            return 0;
+        buckets *= 2;
+    }
+    return buckets;
+}
+
+/* Has room for so many keys without further growth. 0, or SYNCMAP_ENOMEM: it may have grown by a part. Moves all itself. */
+static int flat_reserve(struct flat *m, size_t keys)
+{
+    uint64_t wanted = buckets_for(keys);
+    if (wanted == 0)
+        return SYNCMAP_ENOMEM;
+    for (;;) {
+        struct flat_table *t = root_table(ld_acquire(&m->root)); /* P1 */
+        struct flat_table *next = ld_acquire(&t->next); /* P6 */
+        uint64_t buckets = table_buckets(t);
+        if (next != NULL) {
+            flat_move_slow(m, t, next);
+            if (ld_relaxed(&t->gave_up)) /* relaxed: a hint */
+                return SYNCMAP_ENOMEM;
+        } else if (buckets >= wanted) {
+            break;
+        } else if (!flat_resize(m, t, wanted / buckets > TARGETS ? buckets * TARGETS : wanted)) {
+            return SYNCMAP_ENOMEM;
+        }
+    }
+    uint64_t least = ld_relaxed(&m->least); /* relaxed: a hint when to halve */
+    while (least < wanted && !cas_release(&m->least, &least, wanted)) /* relaxed: as above; P1: nothing hangs on it */
+        continue;
+    return 0;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine 2, flat: iteration. The essay is in flat.h.
+ *
+ * A walk goes by the hash, from 0 to 2^64 - 1, bucket by bucket, and its place is one number: all keys with a smaller hash are behind
+ * it. A bucket is a range of hashes in every table, so that place means the same whatever was moved since. Each bucket is read
+ * like a search reads it, with a second look at the header, into a buffer; then, with nothing held, its keys are visited whose hash
+ * is not behind the place. So no key is visited twice (its hash is passed once), and none is missed that stays (its bucket is read
+ * while it is there).
+ *
+ * What does not fit into the buffer, which takes a flood of keys or a poor hash, is visited in rounds: each takes those with the
+ * smallest words that are above the last round's. Words are hashes of integers, or addresses of records; a record that is added
+ * meanwhile could have any address, so only records are visited whose age is below the number that `ages` was bumped to when the
+ * rounds began (V9). Rounds stay in the table where they began, also when the bucket is moved: what it held then stays
+ * there for as long as the walk is pinned.
+ */
+#include "flat.h"
+
+enum { WALK_BUFFER = 32 };
+
+struct walk {
+    const struct syncmap *m;
+    uint64_t from, last; /* hashes, both included */
+    /* Of rounds: */
+    bool rounds, again; /* `again`: not the first */
+    uint64_t above;     /* words */
+    uint64_t age;
+    /* What was found: */
+    unsigned count;
+    bool more; /* than fit */
+    struct walk_entry {
+        uint64_t word;
+        void *value;
+    } found[WALK_BUFFER];
+};
+
+static bool walk_wants(const struct walk *w, uint64_t word)
+{
+    uint64_t hash = word_hash(&w->m->key, word);
+    if (hash < w->from || hash > w->last)
+        return false;
+    if (!w->rounds)
+        return true;
+    if (w->again && word <= w->above)
+        return false;
+    /* P9; relaxed: it does not change once P3 has published it */
+    return w->m->key.kind == SYNCMAP_U64 || ld_relaxed(&word_record(word)->age) < w->age;
+}
+
+static void walk_add(struct walk *w, uint64_t word, void *value)
+{
+    unsigned at = w->count;
+    if (at == WALK_BUFFER) {
+        w->more = true;
+        if (!w->rounds)
+            return;
+        at = 0; /* the smallest words first: this one takes the place of the largest, or is not wanted yet */
+        for (unsigned i = 1; i < WALK_BUFFER; i++)
+            if (w->found[i].word > w->found[at].word)
+                at = i;
+        if (w->found[at].word < word)
+            return;
+    } else {
+        w->count++;
+    }
+    w->found[at].word = word;
+    w->found[at].value = value;
+}
+
+/* Reads a chain. False: it has changed meanwhile, and what was found is not true. */
+static bool walk_read(struct walk *w, struct flat_table *t, struct bucket *home, uint64_t header)
+{
+    w->count = 0;
+    w->more = false;
+    for (struct bucket *b = home;;) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            uint64_t word = ld_acquire(&b->word[i]); /* P3 */
+            void *value = ld_seq_cst(&b->value[i]);  /* P4 */
+            if (value != NULL && (w->m->key.kind == SYNCMAP_U64 || word != 0) && walk_wants(w, word))
+                walk_add(w, word, value);
+        }
+        uint64_t link = ld_acquire(&b->tags) >> LINK_SHIFT; /* P5 */
+        uint64_t now = ld_relaxed(&home->header); /* relaxed: P2; see V4 */
+        if (((now ^ header) & ~(uint64_t)(BUCKET_LOCKED | BUCKET_MOVED)) != 0)
+            return false;
+        if (link == 0)
+            return true;
+        b = overflow_at(&t->overflow, link - 1);
+    }
+}
+
+/* Visits what was found; false: the visit said stop. */
+static bool walk_visit(const struct walk *w, bool (*visit)(syncmap_key, void *, void *), void *context)
+{
+    for (unsigned i = 0; i < w->count; i++) {
+        void *value = value_decode(w->found[i].value);
+        value_hand_out(w->m, value);
+        if (!visit(word_key(&w->m->key, w->found[i].word), value, context))
+            return false;
+    }
+    return true;
+}
+
+/* A chain that does not fit into the buffer. */
+static NOINLINE bool walk_rounds_slow(struct flat *m, struct walk *w, struct flat_table *t, struct bucket *home,
+                                      bool (*visit)(syncmap_key, void *, void *), void *context)
+{
+    w->rounds = true;
+    w->again = false;
+    w->age = add_seq_cst(&m->ages, 1) + 1; /* P9 */
+    do {
+        while (!walk_read(w, t, home, ld_seq_cst(&home->header))) /* P2 */
+            continue;
+        if (!walk_visit(w, visit, context))
+            return false;
+        for (unsigned i = 0; i < w->count; i++)
+            if (!w->again || w->found[i].word > w->above) {
+                w->above = w->found[i].word;
+                w->again = true;
+            }
+    } while (w->more);
+    return true;
+}
+
+/* Reads the bucket of w->from, and sets w->last. Returns it, and its table. */
+static struct bucket *walk_find(struct flat *m, struct walk *w, struct flat_table **in)
+{
+    struct flat_table *t = root_table(ld_seq_cst(&m->root)); /* P1 */
+    for (;;) {
+        struct bucket *home = table_home(t, t->shift, w->from);
+        uint64_t header = ld_seq_cst(&home->header); /* P2 */
+        if (header & BUCKET_MOVED) {
+            t = ld_acquire(&t->next); /* P6 */
+            continue;
+        }
+        w->last = w->from | (((uint64_t)1 << t->shift) - 1);
+        *in = t;
+        if (walk_read(w, t, home, header))
+            return home;
+    }
+}
+
+/* Visits the keys of one bucket from *place on, and moves that to the next bucket; to 0 after the last. False: the visit said stop. The caller has
+ * pinned by syncmap_pin(): what was read stays, whatever the visit does. */
+static bool walk_bucket(struct flat *m, uint64_t *place, bool (*visit)(syncmap_key, void *, void *), void *context)
+{
+    struct walk w = {.m = &m->map, .from = *place};
+    struct flat_table *t;
+    struct bucket *home = walk_find(m, &w, &t);
+    *place = w.last + 1;
+    return w.more ? walk_rounds_slow(m, &w, t, home, visit, context) : walk_visit(&w, visit, context);
+}
+
+static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *), void *context)
+{
+    uint64_t place = 0;
+    do
+        if (!walk_bucket(m, &place, visit, context))
+            return 0;
+    while (place != 0);
+    return 1;
+}
+
+/* ---- scan ---- */
+
+/* By hash, so that a scan can stop between any two. */
+static void walk_sort(struct walk *w)
+{
+    for (unsigned i = 1; i < w->count; i++) {
+        struct walk_entry entry = w->found[i];
+        uint64_t hash = word_hash(&w->m->key, entry.word);
+        unsigned k = i;
+        for (; k > 0 && word_hash(&w->m->key, w->found[k - 1].word) > hash; k--)
+            w->found[k] = w->found[k - 1];
+        w->found[k] = entry;
+    }
+}
+
+/* Visits what was found, in order, until `count` or the visit says stop, and what has the same hash as the last then. Where it stops
+ * before the end, *place is the next one's hash. */
+static void walk_visit_some(struct walk *w, uint64_t *place, struct scan *scan)
+{
+    walk_sort(w);
+    for (unsigned i = 0; i < w->count; i++) {
+        uint64_t hash = word_hash(&w->m->key, w->found[i].word);
+        if (scan_is_over(scan) && hash != scan->hash) {
+            *place = hash;
+            return;
+        }
+        scan->hash = hash;
+        void *value = value_decode(w->found[i].value);
+        value_hand_out(w->m, value);
+        scan_visit(word_key(&w->m->key, w->found[i].word), value, scan);
+    }
+}
+
+static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan)
+{
+    do {
+        struct walk w = {.m = &m->map, .from = *place};
+        struct flat_table *t;
+        struct bucket *home = walk_find(m, &w, &t);
+        *place = w.last + 1;
+        if (w.more)
+            walk_rounds_slow(m, &w, t, home, scan_visit, scan);
+        else
+            walk_visit_some(&w, place, scan);
+    } while (*place != 0 && !scan_is_over(scan));
+}
+
+/* ---- load_many ---- */
+
+static void flat_prefetch(struct flat *m, uint64_t hash)
+{
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    __builtin_prefetch(table_home(root_table(root), root & ROOT_SHIFT, hash));
+}
+
+/* The records whose tags match, in a bucket that was prefetched. */
+static void flat_prefetch_record(struct flat *m, const struct query *q)
+{
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    struct bucket *b = table_home(root_table(root), root & ROOT_SHIFT, q->hash);
+    for (unsigned hits = bucket_candidates(b, q, false, ld_acquire(&b->tags)); hits != 0; hits &= hits - 1) /* P5 */
+        __builtin_prefetch(word_record(ld_acquire(&b->word[__builtin_ctz(hits)]))); /* P3 */
+}

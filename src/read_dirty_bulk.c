@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine 1, read/dirty: what the seed does not have, for many keys at once. The essay is in read_dirty.c.
+ *
+ * SCAN goes through the table that has all keys, dirty if there is one, else read, without mu and without promoting. A table places
+ * a key by the low bits of its hash. So the order of a scan is that of the hash with its bits reversed: the home slots of a
+ * table are then ranges, in any table's size, and the place in a scan is one number, as it is in the other engine. All keys of one home
+ * slot are in the slots from there to the next empty one. Slots of a dirty are filled and emptied meanwhile, but no key moves; and
+ * a table that was replaced keeps what it had while this thread is pinned: a key that stays is in any table that was looked up.
+ */
+#include "read_dirty.h"
+
+static uint64_t bits_reversed(uint64_t x)
+{
+    x = (x >> 1 & 0x5555555555555555u) | (x & 0x5555555555555555u) << 1;
+    x = (x >> 2 & 0x3333333333333333u) | (x & 0x3333333333333333u) << 2;
+    x = (x >> 4 & 0x0f0f0f0f0f0f0f0fu) | (x & 0x0f0f0f0f0f0f0f0fu) << 4;
+    return __builtin_bswap64(x);
+}
+
+/* A table that has every key. */
+static struct table *scan_table(struct read_dirty *m)
+{
+    for (;;) {
+        uintptr_t read = ld_seq_cst(&m->read); /* P1 */
+        struct table *t = amended(read) ? ld_seq_cst(&m->dirty) : read_table(read); /* P4 */
+        if (t != NULL)
+            return t;
+    }
+}
+
+/* The entries of one home slot, in one table. */
+struct scan_home {
+    const struct table *t;
+    size_t home, end; /* slots: the first, and how many are not empty; a key that comes later has a later slot, and is left out */
+    uint64_t at;      /* the place of the last entry that was found, */
+    size_t slot;      /* and its slot, counted from home */
+};
+
+/* The next entry in the order of places, and of slots where these are the same; NULL: no more. */
+static struct entry *scan_next(struct scan_home *h)
+{
+    const struct slot *slots = table_slots(h->t);
+    uint64_t after = h->at;
+    size_t past = h->slot;
+    struct entry *best = NULL;
+    for (size_t n = 0; n < h->end; n++) {
+        const struct slot *slot = &slots[(h->home + n) & h->t->mask];
+        struct entry *e = ld_seq_cst(&slot->entry); /* P3 */
+        uint64_t hash = ld_relaxed(&slot->hash), place = bits_reversed(hash); /* relaxed: P3 */
+        if (e == TOMBSTONE || (hash & h->t->mask) != h->home || place < after || (place == after && n < past))
+            continue;
+        if (best == NULL || place < h->at) {
+            best = e;
+            h->at = place;
+            h->slot = n + 1;
+        }
+    }
+    return best;
+}
+
+/* Visits the entries of one home slot from *place on; where the scan is over before the end, *place is the next one's. */
+static void scan_one(struct read_dirty *m, const struct table *t, uint64_t *place, struct scan *scan)
+{
+    struct scan_home h = {.t = t, .home = bits_reversed(*place) & t->mask, .at = *place};
+    while (ld_seq_cst(&table_slots(t)[(h.home + h.end) & t->mask].entry) != NULL) /* P3 */
+        h.end++;
+    *place = (*place | ~bits_reversed(t->mask)) + 1;
+    for (struct entry *e; (e = scan_next(&h)) != NULL;) {
+        void *value;
+        if (scan_is_over(scan) && h.at != scan->hash) {
+            *place = h.at;
+            return;
+        }
+        if (!entry_load(e, &value))
+            continue;
+        scan->hash = h.at;
+        value_hand_out(&m->map, value);
+        scan_visit(e->key, value, scan);
+    }
+}
+
+static void rd_scan(struct read_dirty *m, uint64_t *place, struct scan *scan)
+{
+    do
+        scan_one(m, scan_table(m), place, scan);
+    while (*place != 0 && !scan_is_over(scan));
+}
+
+/* ---- load_many ---- */
+
+static struct slot *first_slot(struct read_dirty *m, uint64_t hash)
+{
+    struct table *read = read_table(ld_seq_cst(&m->read)); /* P1 */
+    return &table_slots(read)[hash & read->mask];
+}
+
+static void rd_prefetch(struct read_dirty *m, uint64_t hash)
+{
+    __builtin_prefetch(first_slot(m, hash));
+}
+
+/* The entry that is probably the key's, once its slot was prefetched. */
+static void rd_prefetch_record(struct read_dirty *m, const struct query *q)
+{
+    struct entry *e = ld_relaxed(&first_slot(m, q->hash)->entry); /* relaxed: frozen, and only a hint */
+    __builtin_prefetch(e);
+}
+
+/* ---- reserve ---- */
+
+/* Gives dirty a table with room for so many keys. 0, or SYNCMAP_ENOMEM. */
+static int rd_reserve(struct read_dirty *m, size_t keys)
+{
+    struct table *larger = table_new(m, keys);
+    if (larger == NULL)
+        return SYNCMAP_ENOMEM;
+    lock(m, NULL);
+    uintptr_t read = ld_relaxed(&m->read); /* relaxed: under mu */
+    struct table *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
+    size_t now = ld_relaxed(&read_table(read)->len); /* relaxed: frozen */
+    if (ld_relaxed(&m->capacity) < keys) /* relaxed: under mu */
+        st_relaxed(&m->capacity, keys); /* relaxed: under mu; room_reserve() only guesses by it */
+    if (dirty != NULL)
+        now = ld_relaxed(&dirty->len) + ld_relaxed(&m->expunged_count); /* relaxed: under mu */
+    bool wanted = now <= table_limit(larger) && (dirty == NULL || table_limit(dirty) < keys);
+    if (wanted && dirty != NULL) {
+        grow_dirty(m, larger);
+    } else if (wanted) {
+        build_dirty(m, larger);
+        st_seq_cst(&m->read, read | AMENDED); /* P1 */
+    }
+    unlock(m, NULL);
+    if (!wanted)
+        table_free(m, larger);
+    return 0;
+}
