@@ -34,6 +34,14 @@ struct walk {
     } found[WALK_BUFFER];
 };
 
+/* (Not by an initialiser, which would clear the buffer, too.) */
+static void walk_begin(struct walk *w, const struct flat *m, uint64_t place)
+{
+    w->m = &m->map;
+    w->from = place;
+    w->rounds = false;
+}
+
 static bool walk_wants(const struct walk *w, uint64_t word)
 {
     uint64_t hash = word_hash(&w->m->key, word);
@@ -144,8 +152,9 @@ static struct bucket *walk_find(struct flat *m, struct walk *w, struct flat_tabl
  * pinned by syncmap_pin(): what was read stays, whatever the visit does. */
 static bool walk_bucket(struct flat *m, uint64_t *place, bool (*visit)(syncmap_key, void *, void *), void *context)
 {
-    struct walk w = {.m = &m->map, .from = *place};
+    struct walk w;
     struct flat_table *t;
+    walk_begin(&w, m, *place);
     struct bucket *home = walk_find(m, &w, &t);
     *place = w.last + 1;
     return w.more ? walk_rounds_slow(m, &w, t, home, visit, context) : walk_visit(&w, visit, context);
@@ -197,8 +206,9 @@ static void walk_visit_some(struct walk *w, uint64_t *place, struct scan *scan)
 static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan)
 {
     do {
-        struct walk w = {.m = &m->map, .from = *place};
+        struct walk w;
         struct flat_table *t;
+        walk_begin(&w, m, *place);
         struct bucket *home = walk_find(m, &w, &t);
         *place = w.last + 1;
         if (w.more)

@@ -687,29 +687,3 @@ static int rd_range(struct read_dirty *m, bool (*visit)(syncmap_key, void *, voi
     }
     return 1;
 }
-
-/* ---- clear ---- */
-
-static int rd_clear(struct read_dirty *m)
-{
-    uintptr_t read = ld_seq_cst(&m->read); /* P1 */
-    if (!amended(read) && read_table(read)->base == NULL)
-        return 0; /* an era's first, empty table */
-    struct era *fresh = era_new(m);
-    if (fresh == NULL)
-        return SYNCMAP_ENOMEM;
-    lock(m, NULL);
-    struct table *old = read_table(ld_relaxed(&m->read)), *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
-    size_t keys = ld_relaxed(&old->len); /* relaxed: frozen */
-    give_entries_to_tables(m, old, dirty);
-    st_seq_cst(&m->read, read_word(&fresh->empty)); /* P1: the instant of the clear */
-    st_seq_cst(&m->dirty, NULL); /* P4 */
-    m->misses = 0;
-    table_retire(m, old, keys);
-    if (dirty != NULL)
-        table_retire(m, dirty, ld_relaxed(&dirty->len)); /* relaxed: under mu */
-    reclaim_retire(&m->era->retired, &m->era_class, sizeof *m->era);
-    m->era = fresh;
-    unlock(m, NULL);
-    return 0;
-}

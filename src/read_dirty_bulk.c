@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine 1, read/dirty: what the seed does not have, for many keys at once. The essay is in read_dirty.c.
+ * Engine 1, read/dirty: what the seed does not have, for many keys at once: scan, load_many, reserve, clear. The essay is in read_dirty.c.
  *
  * SCAN goes through the table that has all keys, dirty if there is one, else read, without mu and without promoting. A table places
  * a key by the low bits of its hash. So the order of a scan is that of the hash with its bits reversed: the home slots of a
@@ -133,5 +133,31 @@ static int rd_reserve(struct read_dirty *m, size_t keys)
     unlock(m, NULL);
     if (!wanted)
         table_free(m, larger);
+    return 0;
+}
+
+/* ---- clear ---- */
+
+static int rd_clear(struct read_dirty *m)
+{
+    uintptr_t read = ld_seq_cst(&m->read); /* P1 */
+    if (!amended(read) && read_table(read)->base == NULL)
+        return 0; /* an era's first, empty table */
+    struct era *fresh = era_new(m);
+    if (fresh == NULL)
+        return SYNCMAP_ENOMEM;
+    lock(m, NULL);
+    struct table *old = read_table(ld_relaxed(&m->read)), *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
+    size_t keys = ld_relaxed(&old->len); /* relaxed: frozen */
+    give_entries_to_tables(m, old, dirty);
+    st_seq_cst(&m->read, read_word(&fresh->empty)); /* P1: the instant of the clear */
+    st_seq_cst(&m->dirty, NULL); /* P4 */
+    m->misses = 0;
+    table_retire(m, old, keys);
+    if (dirty != NULL)
+        table_retire(m, dirty, ld_relaxed(&dirty->len)); /* relaxed: under mu */
+    reclaim_retire(&m->era->retired, &m->era_class, sizeof *m->era);
+    m->era = fresh;
+    unlock(m, NULL);
     return 0;
 }
