@@ -25,14 +25,14 @@
 /* Ends the program with a message and status 1. */
 __attribute__((noreturn, noinline, cold, format(printf, 1, 2), unused)) static void die(const char *format, ...)
 {
+    char message[512];
     va_list arguments;
 
-    fflush(stdout);
     va_start(arguments, format);
-    fprintf(stderr, "%s: ", program_invocation_short_name);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    fflush(stdout);
+    fprintf(stderr, "%s: %s\n", program_invocation_short_name, message); /* at once: another thread may be dying too */
     _Exit(EXIT_FAILURE); /* not exit(): other threads run, and handlers of libraries might wait for them */
 }
 

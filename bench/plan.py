@@ -134,8 +134,8 @@ def full_lives(threads, cores, seconds):
         lives += [Life("str", n, t, ("fill", "load_hit", "load_miss") + MIXED, seconds, keys="str", prefix="str_")
                   for t in threads]
     lives += [Life("go", 0, t, ALL_OF_GO, seconds / 2) for t in threads]
-    lives += [Life("large", 10000000, t, ("insert",) + LOADS + MIXED, seconds) for t in threads]
-    lives += [Life("memory", 10000000, 1, ("memory",), seconds, must=3, most=3)]
+    lives += [Life("large", 10000000, t, ("insert",) + LOADS, seconds, must=3) for t in threads]
+    lives += [Life("memory", 10000000, 1, ("memory",), seconds, must=2, most=3)]
     return lives
 
 

@@ -270,8 +270,8 @@ static void report_mixed(void)
         bench.present += worker->cursor.inserted - worker->cursor.deleted;
     }
     if (counted != bench.present) {
-        die("%s, %s: %llu keys are there in place of %llu", MAP_NAME, bench.phase->name,
-            (unsigned long long)counted, (unsigned long long)bench.present);
+        die("%s, %s: %lld keys are there in place of %lld", MAP_NAME, bench.phase->name, (long long)counted,
+            (long long)bench.present);
     }
     bench.contents = CONTENTS_SOME;
     report_rate();
@@ -285,6 +285,24 @@ static void report_mixed(void)
 static uint64_t fresh_of(const struct worker *worker)
 {
     return ((uint64_t)worker->index + 1) << 40;
+}
+
+#define FRESH_CHECKED 10000
+
+/* After the phase: of the last keys that this worker made, the last `kept` are there, and the others are not. */
+static void check_fresh(struct worker *worker, uint64_t kept)
+{
+    uint64_t end = worker->cursor.fresh;
+    uint64_t begin = end - fresh_of(worker) < FRESH_CHECKED ? fresh_of(worker) : end - FRESH_CHECKED;
+
+    for (uint64_t i = begin; i < end; i++) {
+        uint64_t value;
+
+        if (map_load(worker->map, draw_key(draw_of(i, NULL)), &value) != (i >= end - kept)) {
+            wrong("a deleted key is there, or a key is missing that was inserted");
+        }
+        tick_at(worker->map, i);
+    }
 }
 
 #define CHURN_DISTANCE 1000 /* rounds from a key's insertion to its deletion */
@@ -327,6 +345,7 @@ static void run_churn(struct worker *worker)
         tick_at(worker->map, (uint64_t)i);
     }
     timed(worker, loop_churn, NULL);
+    check_fresh(worker, CHURN_DISTANCE);
 }
 
 /* A writer's turn: an update, an insertion, and the deletion of that key. */
@@ -353,6 +372,7 @@ static void run_reader_beside_writer(struct worker *worker)
     worker->cursor.fresh = fresh_of(worker);
     if (worker->index == 0) {
         timed(worker, loop_write, NULL);
+        check_fresh(worker, 0);
     } else {
         timed(worker, loop_load_hit, loop_load_hit);
     }
@@ -402,6 +422,9 @@ static void run_range(struct worker *worker)
     use_stream(worker, STREAM_HITS);
     worker->cursor.fresh = fresh_of(worker);
     timed(worker, worker->index == 0 ? loop_walk : loop_write, NULL);
+    if (worker->index != 0) {
+        check_fresh(worker, 0);
+    }
 }
 
 static void report_range(void)
