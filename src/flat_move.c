@@ -208,6 +208,12 @@ static enum moved group_move(struct flat *m, struct group *g, struct spares *spa
 
 /* ---- chunks, and promotion ---- */
 
+/* There are too many overflow buckets in use. */
+static inline bool table_is_full(const struct flat_table *t)
+{
+    return ld_relaxed(&t->used) > ld_relaxed(&t->full); /* relaxed: a hint when to grow */
+}
+
 /* The next is complete, and takes the root; unless a clear has put another table there, and this one is freed with those. */
 static void flat_promote(struct flat *m, struct flat_table *t, struct flat_table *next)
 {
@@ -231,8 +237,9 @@ static uint64_t table_chunk(const struct flat_table *t, const struct flat_table 
 static NOINLINE void flat_move_slow(struct flat *m, struct flat_table *t, struct flat_table *next)
 {
     uint64_t buckets = table_buckets(t), chunk = table_chunk(t, next);
-    bool gave_up = ld_relaxed(&t->gave_up); /* relaxed: a hint what to look at again */
-    if (ld_relaxed(&t->cursor) >= buckets / chunk && !gave_up) /* relaxed: only grows; all is being moved by others */
+    /* All is being moved by others; which is looked at again if one gave up, or is not running, so that next has to wait for its own. */
+    bool again = ld_relaxed(&t->gave_up) || table_is_full(next); /* relaxed: a hint */
+    if (ld_relaxed(&t->cursor) >= buckets / chunk && !again) /* relaxed: only grows */
         return;
     uint64_t first = add_relaxed(&t->cursor, 1) % (buckets / chunk) * chunk; /* relaxed: the locks order it all */
     struct group g = {.t = t, .next = next, .count = next->shift > t->shift ? 2 : 1};
@@ -282,12 +289,6 @@ static bool flat_resize(struct flat *m, struct flat_table *t, uint64_t buckets)
     st_seq_cst(&t->next, next); /* P6 */
     debug_count(growths);
     return true;
-}
-
-/* After an overflow bucket was linked: there may be too many. */
-static inline bool table_is_full(const struct flat_table *t)
-{
-    return ld_relaxed(&t->used) > ld_relaxed(&t->full); /* relaxed: a hint when to grow */
 }
 
 static NOINLINE void flat_grow_slow(struct flat *m, struct flat_table *t)

@@ -8,11 +8,12 @@
  * is not behind the place. So no key is visited twice (its hash is passed once), and none is missed that stays (its bucket is read
  * while it is there).
  *
- * What does not fit into the buffer, which takes a flood of keys or a poor hash, is visited in rounds: each takes those with the
- * smallest words that are above the last round's. Words are hashes of integers, or addresses of records; a record that is added
- * meanwhile could have any address, so only records are visited whose age is below the number that `ages` was bumped to when the
- * rounds began (V9). Rounds stay in the table where they began, also when the bucket is moved: what it held then stays
- * there for as long as the walk is pinned.
+ * A bucket that has more keys than fit into the buffer (its table could not be moved for a while, or the hash is poor) is read more
+ * than once: each time those with the smallest hashes are kept, and visited but for the largest of these hashes, where the next
+ * reading begins. Only keys with one and the same hash, more than fit, need *rounds*: each takes those with the smallest words, which are
+ * addresses of records, above the last round's. A record that is added meanwhile could have any address, so only records are
+ * visited whose age is below the number that `ages` was bumped to when the rounds began (V9). Rounds stay in the table where they
+ * began, also when the bucket is moved: what it held then stays there for as long as the walk is pinned.
  */
 #include "flat.h"
 
@@ -55,18 +56,29 @@ static bool walk_wants(const struct walk *w, uint64_t word)
     return w->m->key.kind == SYNCMAP_U64 || ld_relaxed(&word_record(word)->age) < w->age;
 }
 
+/* What the smallest are kept of. */
+static uint64_t walk_order(const struct walk *w, uint64_t word)
+{
+    return w->rounds ? word : word_hash(&w->m->key, word);
+}
+
+/* Where the largest of what was found is. */
+static unsigned walk_largest(const struct walk *w)
+{
+    unsigned at = 0;
+    for (unsigned i = 1; i < w->count; i++)
+        if (walk_order(w, w->found[i].word) > walk_order(w, w->found[at].word))
+            at = i;
+    return at;
+}
+
 static void walk_add(struct walk *w, uint64_t word, void *value)
 {
     unsigned at = w->count;
-    if (at == WALK_BUFFER) {
+    if (unlikely(at == WALK_BUFFER)) {
         w->more = true;
-        if (!w->rounds)
-            return;
-        at = 0; /* the smallest words first: this one takes the place of the largest, or is not wanted yet */
-        for (unsigned i = 1; i < WALK_BUFFER; i++)
-            if (w->found[i].word > w->found[at].word)
-                at = i;
-        if (w->found[at].word < word)
+        at = walk_largest(w);
+        if (walk_order(w, w->found[at].word) <= walk_order(w, word))
             return;
     } else {
         w->count++;
@@ -109,25 +121,40 @@ static bool walk_visit(const struct walk *w, bool (*visit)(syncmap_key, void *, 
     return true;
 }
 
-/* A chain that does not fit into the buffer. */
+/* More keys with the hash w->from than fit into the buffer. */
 static NOINLINE bool walk_rounds_slow(struct flat *m, struct walk *w, struct flat_table *t, struct bucket *home,
                                       bool (*visit)(syncmap_key, void *, void *), void *context)
 {
     w->rounds = true;
     w->again = false;
+    w->last = w->from;
     w->age = add_seq_cst(&m->ages, 1) + 1; /* P9 */
     do {
         while (!walk_read(w, t, home, ld_seq_cst(&home->header))) /* P2 */
             continue;
         if (!walk_visit(w, visit, context))
             return false;
-        for (unsigned i = 0; i < w->count; i++)
-            if (!w->again || w->found[i].word > w->above) {
-                w->above = w->found[i].word;
-                w->again = true;
-            }
+        if (w->count > 0)
+            w->above = w->found[walk_largest(w)].word;
+        w->again = true;
     } while (w->more);
     return true;
+}
+
+/* What was found did not fit: keeps what is below the largest hash. True: there is nothing, all have one hash, which is w->from then. */
+static NOINLINE bool walk_keep_slow(struct walk *w)
+{
+    uint64_t largest = word_hash(&w->m->key, w->found[walk_largest(w)].word);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < w->count; i++)
+        if (word_hash(&w->m->key, w->found[i].word) < largest)
+            w->found[kept++] = w->found[i];
+    w->count = kept;
+    if (kept > 0)
+        w->last = largest - 1;
+    else
+        w->from = largest;
+    return kept == 0;
 }
 
 /* Reads the bucket of w->from, and sets w->last. Returns it, and its table. */
@@ -148,7 +175,7 @@ static struct bucket *walk_find(struct flat *m, struct walk *w, struct flat_tabl
     }
 }
 
-/* Visits the keys of one bucket from *place on, and moves that to the next bucket; to 0 after the last. False: the visit said stop. The caller has
+/* Visits keys of one bucket from *place on, all as a rule, and moves that behind them; to 0 after the last. False: the visit said stop. The caller has
  * pinned by syncmap_pin(): what was read stays, whatever the visit does. */
 static bool walk_bucket(struct flat *m, uint64_t *place, bool (*visit)(syncmap_key, void *, void *), void *context)
 {
@@ -156,8 +183,12 @@ static bool walk_bucket(struct flat *m, uint64_t *place, bool (*visit)(syncmap_k
     struct flat_table *t;
     walk_begin(&w, m, *place);
     struct bucket *home = walk_find(m, &w, &t);
+    if (unlikely(w.more) && walk_keep_slow(&w)) {
+        *place = w.from + 1;
+        return walk_rounds_slow(m, &w, t, home, visit, context);
+    }
     *place = w.last + 1;
-    return w.more ? walk_rounds_slow(m, &w, t, home, visit, context) : walk_visit(&w, visit, context);
+    return walk_visit(&w, visit, context);
 }
 
 static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *), void *context)
@@ -210,11 +241,13 @@ static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan)
         struct flat_table *t;
         walk_begin(&w, m, *place);
         struct bucket *home = walk_find(m, &w, &t);
-        *place = w.last + 1;
-        if (w.more)
+        if (unlikely(w.more) && walk_keep_slow(&w)) {
+            *place = w.from + 1;
             walk_rounds_slow(m, &w, t, home, scan_visit, scan);
-        else
+        } else {
+            *place = w.last + 1;
             walk_visit_some(&w, place, scan);
+        }
     } while (*place != 0 && !scan_is_over(scan));
 }
 
