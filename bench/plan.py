@@ -178,24 +178,27 @@ def select(lives, groups=None, workloads=None, reps=None):
 
 # ---- how long it takes ---------------------------------------------------------------------------------
 
-WARM_UP = 0.25  # of the seconds of a timed phase
+WARM_UP = 0.25        # of the seconds of a timed phase
+JAVA_REHEARSAL = 1.05  # seconds before each timed phase, see java/Run.java
 
 
 def keys_visited(life):
     """How many operations a life does outside of its timed phases, in units of one insert."""
-    visits = {"fill": 1.5, "insert": 2.0, "memory": 4.0, "mixed_90_5_5": 1.5, "mixed_50_25_25": 1.5}
-    return life.n * sum(visits.get(phase, 0.05) for phase in life.phases)
+    visits = {"fill": 1.5, "insert": 2.5, "memory": 5.0, "mixed_90_5_5": 1.0, "mixed_50_25_25": 1.0}
+    return life.n * sum(visits.get(phase, 0.1) for phase in life.phases)
 
 
 def expected_seconds(the_map, life):
-    """A guess at one process, before anything was measured; from an ordinary server of 2023."""
-    start = 0.4 if the_map.file == "java" else 0.05
-    ns = 250 if life.n >= 1000000 else 100
-    ns *= 2 if the_map.kind == LANGUAGE else 1
-    ns *= 2 if life.keys == "str" else 1
+    """A guess at one process, before anything was measured; from an ordinary server of 2023, left to itself."""
+    java = the_map.file == "java"
     timed = sum(1 for phase in life.phases if phase not in UNTIMED)
-    streams = 0.02 * life.threads * timed  # drawing the keys
-    return start + streams + timed * life.seconds * (1 + WARM_UP) + keys_visited(life) * ns / 1e9
+    if the_map.kind == LIMIT and life.threads > 1:
+        return 0.01
+    ns = 60 if life.n < 1000000 else 170 if life.n < 10000000 else 250
+    ns *= 3 if the_map.kind == LANGUAGE else 1
+    ns *= 1.6 if life.keys == "str" else 1
+    rehearsal = JAVA_REHEARSAL * sum(1 for phase in life.phases if phase not in ("fill", "delete_all", "memory")) if java else 0
+    return 0.05 + 0.4 * java + timed * life.seconds * (1 + WARM_UP) + rehearsal + keys_visited(life) * ns / 1e9
 
 
 def time_limit(the_map, life):

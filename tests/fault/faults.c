@@ -117,7 +117,7 @@ const char *fault_site_name(enum fault_site site)
     static const char *const names[FAULT_SITES] = {
         "malloc", "calloc", "posix_memalign", "pthread_key_create", "pthread_setspecific", "pthread_atfork",
         "pthread_mutex_init", "pthread_mutex_trylock", "membarrier(query)", "membarrier(register)", "membarrier(expedited)", "getrandom",
-        "madvise"};
+        "madvise", "mmap"};
     return names[site];
 }
 
@@ -135,6 +135,7 @@ int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex);
 long __wrap_syscall(long number, ...);
 ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags);
 int __wrap_madvise(void *start, size_t size, int advice);
+void *__wrap_mmap(void *start, size_t size, int protection, int flags, int file, off_t offset);
 
 static void *counted(void *block)
 {
@@ -224,4 +225,11 @@ int __wrap_madvise(void *start, size_t size, int advice)
     if (!refused(FAULT_MADVISE)) return madvise(start, size, advice);
     errno = EINVAL;
     return -1;
+}
+
+void *__wrap_mmap(void *start, size_t size, int protection, int flags, int file, off_t offset)
+{
+    if (!refused(FAULT_MMAP)) return mmap(start, size, protection, flags, file, offset);
+    errno = ENOMEM;
+    return MAP_FAILED;
 }

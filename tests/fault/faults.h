@@ -24,6 +24,7 @@ enum fault_site {
     FAULT_MEMBARRIER,          /* the barrier itself */
     FAULT_GETRANDOM,
     FAULT_MADVISE,
+    FAULT_MMAP,
     FAULT_SITES
 };
 
@@ -32,7 +33,7 @@ enum { FAULT_ALL = (1u << FAULT_SITES) - 1 };
 /* What may lead to SYNCMAP_ENOMEM. After any other fault an operation must do its work. */
 enum {
     FAULT_MEMORY = FAULT(FAULT_MALLOC) | FAULT(FAULT_CALLOC) | FAULT(FAULT_MEMALIGN) | FAULT(FAULT_KEY_CREATE) |
-                   FAULT(FAULT_SETSPECIFIC) | FAULT(FAULT_ATFORK) | FAULT(FAULT_MUTEX_INIT)
+                   FAULT(FAULT_SETSPECIFIC) | FAULT(FAULT_ATFORK) | FAULT(FAULT_MUTEX_INIT) | FAULT(FAULT_MMAP)
 };
 
 /* Of the calls to `sites`, counted from 1, those numbered first ... first + count - 1 fail. */

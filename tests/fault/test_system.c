@@ -3,6 +3,8 @@
  * Whichever call of the library to the system fails, in whichever operation, state and form of thread: nothing happened or
  * all did, nothing leaks, and the next call works. (test_allocator.c does the same for the map's own allocator.)
  */
+#include <errno.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -234,6 +236,32 @@ static void test_exit(void **state)
     bed_close(&bed);
 }
 
+/* Tables that come from the system: none at first, none to grow to, none to reserve; and none is needed to go on. */
+static void test_large_tables(void **state)
+{
+    (void)state;
+    syncmap_options options = {.engine = SYNCMAP_ENGINE_FLAT, .capacity = 200000};
+    fault_arm((struct fault_plan){FAULT(FAULT_MMAP), 1, FAULT_FOREVER});
+    CHECK(syncmap_new(SYNCMAP_U64, &options) == NULL && errno == ENOMEM);
+    CHECK(fault_disarm().failed == 1);
+    options.capacity = 0;
+    syncmap *m = syncmap_new(SYNCMAP_U64, &options);
+    CHECK(m != NULL);
+    long first = fault_calls(FAULT_MMAP);
+    fault_arm((struct fault_plan){FAULT(FAULT_MMAP), 1, FAULT_FOREVER});
+    CHECK(syncmap_reserve(m, 10000000) == SYNCMAP_ENOMEM);
+    for (uint64_t key = 0; key < 200000; key++) CHECK(syncmap_store(m, syncmap_u64(key), NULL) == 0);
+    struct fault_report report = fault_disarm();
+    CHECK(report.failed > 2 && report.failed < 1000); /* it tries again, but not all the time */
+    CHECK(fault_calls(FAULT_MMAP) == first + report.calls);
+    CHECK(syncmap_len(m) == 200000);
+    for (uint64_t key = 200000; key < 400000; key++) CHECK(syncmap_store(m, syncmap_u64(key), NULL) == 0);
+    CHECK(fault_calls(FAULT_MMAP) > first + report.calls); /* it has grown now */
+    for (uint64_t key = 0; key < 400000; key++) CHECK(syncmap_load(m, syncmap_u64(key), NULL) == 1);
+    syncmap_free(m);
+    syncmap_barrier();
+}
+
 int main(void)
 {
     test_seed();
@@ -242,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_drained),
         cmocka_unit_test(test_newcomer),
         cmocka_unit_test(test_exit),
+        cmocka_unit_test(test_large_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,7 @@ void trial_open(struct trial *trial, const struct config *config, enum ownership
     counting_init(&trial->bed.counting);
     reference_init(&trial->reference, NULL);
     syncmap_options options = trial_options(trial);
+    options.seed = 1; /* a trial that is repeated takes the same steps */
     bed_open_with(&trial->bed, &options);
     if (state >= IN_DIRTY) {
         for (uint64_t i = 0; i < trial->early; i++) put(trial, i);
