@@ -19,7 +19,7 @@
  *   - The switches of a thread that gave its processor up ("sleeps") cannot be had, and are said to be 0.
  */
 public final class Run {
-    private static final long REHEARSAL = 1_000_000_000L; // ns
+    private static final long REHEARSAL = 400_000_000L; // ns
 
     /** For a wrong answer: ends the process, whatever the other threads do. */
     static void fail(String message) {
