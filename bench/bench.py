@@ -24,6 +24,7 @@ import samples  # noqa: E402
 from process import Runners, run  # noqa: E402
 
 REPEATS_MOST = 2   # of a disturbed sample
+LEAST = 3          # repetitions, however long it takes
 HANGS_MOST = 2     # then a map is not started in this life again
 
 
@@ -188,7 +189,7 @@ class Bench:
         done = {}
         for repetition in range(max((life.most for life in self.lives), default=0)):
             for index, life in enumerate(self.lives):
-                must = repetition < life.must
+                must = repetition < life.must and (repetition < LEAST or time.monotonic() < self.deadline)
                 may = repetition < life.most and self.time_for_life(life, repetition, index)
                 if must or may:
                     self.turns(life, repetition, index)
@@ -220,14 +221,13 @@ def parse_arguments(arguments):
     add("--only", type=list_of(str), metavar="LIST", help="only these workloads, with what they need")
     add("--threads", type=list_of(int), default=[1, 2], metavar="LIST", help="default: 1,2")
     add("--reps", type=int, help="repetitions; by default 5, of what is large 3 to 5 as the time allows")
-    add("--seconds", type=float, help="that a timed phase lasts; default: 0.2, with --quick 0.1")
+    add("--seconds", type=float, default=plan.SECONDS, help=f"that a timed phase lasts; default: {plan.SECONDS}")
     add("--minutes", type=float, help=f"that the whole should take; default: {plan.MINUTES_FULL}, with --quick "
         f"{plan.MINUTES_QUICK}")
     add("--build", default="build/bench", help="the build's directory, with the runners in bench/; default: build/bench")
     add("--out", help="where the results go; default: BUILD/results")
     add("--estimate", action="store_true", help="print what would be run and how long it would take")
     options = parser.parse_args(arguments)
-    options.seconds = options.seconds or (0.1 if options.quick else 0.2)
     options.minutes = options.minutes or (plan.MINUTES_QUICK if options.quick else plan.MINUTES_FULL)
     options.out = options.out or os.path.join(options.build, "results")
     known = {m.file for m in plan.MAPS}

@@ -92,7 +92,9 @@ class Runners:
         return os.access(self.path("run_" + the_map.file), os.X_OK)
 
     def lacks(self, the_map, life):
-        """Why this life cannot be run though the map is there, or None."""
+        """Why this life is not run though the map is there, or None."""
+        if the_map.file in life.without:
+            return "not in a quick run: it would take too long"
         if the_map.file in ("go", "java") or life.keys != "str" or os.access(self.path(f"run_{the_map.file}_str"), os.X_OK):
             return None
         return "no runner for string keys"

@@ -174,8 +174,8 @@ class Plan(unittest.TestCase):
         self.assertEqual([plan.short(n) for n in (1000, 10000000, 1500, 100, 0)], ["1e3", "1e7", "1500", "100", "0"])
 
     def test_the_whole_fits(self):
-        for lives, minutes in ((plan.full_lives([1, 2], 2, 0.2), plan.MINUTES_FULL), (plan.quick_lives([1, 2], 2, 0.1), plan.MINUTES_QUICK)):
-            self.assertLess(plan.Estimate(lives, plan.MAPS).total(), minutes * 60)
+        for lives, minutes, rest in ((plan.full_lives, plan.MINUTES_FULL, 180), (plan.quick_lives, plan.MINUTES_QUICK, 30)):
+            self.assertLess(plan.Estimate(lives([1, 2], 2, plan.SECONDS), plan.MAPS).total(), minutes * 60 - rest)
 
     def test_colours_and_names_differ(self):
         for of in (lambda m: m.file, lambda m: m.name, lambda m: m.colour):
