@@ -177,8 +177,8 @@ def select(lives, groups=None, workloads=None, reps=None):
 
 # ---- how long it takes ---------------------------------------------------------------------------------
 
-WARM_UP = 0.25        # of the seconds of a timed phase
-JAVA_REHEARSAL = 1.05  # seconds before each timed phase, see java/Run.java
+WARM_UP = 0.25         # of the seconds of a timed phase
+JAVA_REHEARSAL = 0.45  # seconds before each timed phase, see java/Run.java
 
 
 def keys_visited(life):

@@ -52,6 +52,24 @@ const struct play plays[] = {
     {"tombstones against a search", "S1 M S2 S3", {"D2 S2", "L3 L2"}, 0},
     {"promotion by misses", "S1 M S2", {"L2 L3", "L3 L2"}, 0},
 
+    /* ---- moving, halving, overflow: V1 to V8 of flat.h (read/dirty grows, builds and promotes in these) ---- */
+    {"move against store", "S1 S2 S3 S4 S5 S6", {"S7 S8", "S1 L1"}, 0},
+    {"move against delete and store", "S1 S2 S3 S4 S5 S6", {"S7 S8", "D1 S1"}, 0},
+    {"move against load", "S1 S2 S3 S4 S5 S6", {"S7 D1", "L1 L7"}, 0},
+    {"move against move", "S1 S2 S3 S4 S5 S6", {"S7 L8", "S8 L7"}, 0},
+    {"move against compare_and_swap", "S1 S2 S3 S4 S5 S6", {"S7 S8", "C1:1 L1"}, 0},
+    {"move against clear", "S1 S2 S3 S4 S5 S6", {"S7 S8", "Z S1"}, 0},
+    {"move against range", "S1 S2 S3 S4 S5 S6", {"S7 D1", "R"}, 0},
+    {"move against collect and load", "S1 S2 S3 S4 S5 S6", {"S7 S8 G G", "H1 T U"}, 0},
+    {"halving against store", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 L1", "S1 S3"}, 0},
+    {"halving against load", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 S3", "L1 L3"}, 0},
+    {"halving against range", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 S3 S2", "R"}, 0},
+    {"overflow unlinked against load", "S1 S2 S3 S4", {"D4 S5", "L4 L5"}, 0},
+    {"overflow unlinked and used again", "S1 S2 S3 S4", {"D4 S5 D5", "L4 L1"}, 0},
+    {"overflow unlinked against store", "S1 S2 S3 S4", {"D4 S4", "S5 L4"}, 0},
+    {"a slot is used again", "S1", {"D1 S2", "L1 L2"}, 0},
+    {"a slot is used again by the same key", "S1", {"D1 S2 D2 S1", "L1"}, 0},
+
     /* ---- clear, range ---- */
     {"clear against store", "S1 M", {"Z", "S1 S2"}, 0},
     {"clear against new key", "S1 M S2", {"Z", "O2 S3"}, 0},
