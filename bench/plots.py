@@ -170,7 +170,7 @@ def panels(path, title, note, all_panels, columns, same_scale=False):
     kinds = max((len(bars) for panel in all_panels for bars in panel.bars.values()), default=1)
     tall = len(names) * (13 * kinds + 5) + 10
     second = 14 * any("\n" in panel.title for panel in all_panels)  # for a second line of titles
-    gap_x, gap_y, left, wide = 26, 78 + second, 185, 300
+    gap_x, gap_y, left, wide = 26, 78 + second, 200, 300
     rows = -(-len(all_panels) // columns)
     width = left + columns * (wide + gap_x)
     height = head + rows * (tall + gap_y)
