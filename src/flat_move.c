@@ -330,6 +330,19 @@ static uint64_t buckets_for(size_t keys)
     return buckets;
 }
 
+/* Moves a chunk, or lets others, who move the last ones, run. False: a round over all chunks got nowhere, as there is no memory. */
+static bool flat_move_or_wait(struct flat *m, struct flat_table *t, struct flat_table *next)
+{
+    uint64_t before = ld_acquire(&t->moved), chunks = table_buckets(t) / table_chunk(t, next); /* P8 */
+    for (uint64_t i = 0; i < chunks; i++) {
+        flat_move_slow(m, t, next);
+        if (root_table(ld_acquire(&m->root)) != t || ld_acquire(&t->moved) != before) /* P1, P8 */
+            return true;
+    }
+    platform_yield();
+    return !ld_relaxed(&t->gave_up); /* relaxed: a hint what to look at again */
+}
+
 /* Has room for so many keys without further growth. 0, or SYNCMAP_ENOMEM: it may have grown by a part. Moves all itself. */
 static int flat_reserve(struct flat *m, size_t keys)
 {
@@ -341,11 +354,12 @@ static int flat_reserve(struct flat *m, size_t keys)
         struct flat_table *next = ld_acquire(&t->next); /* P6 */
         uint64_t buckets = table_buckets(t);
         if (next != NULL) {
-            flat_move_slow(m, t, next);
-            if (ld_relaxed(&t->gave_up)) /* relaxed: a hint */
+            if (!flat_move_or_wait(m, t, next))
                 return SYNCMAP_ENOMEM;
         } else if (buckets >= wanted) {
             break;
+        } else if (ld_relaxed(&t->growing)) { /* relaxed: a hint; another makes the next */
+            platform_yield();
         } else if (!flat_resize(m, t, wanted / buckets > TARGETS ? buckets * TARGETS : wanted)) {
             return SYNCMAP_ENOMEM;
         }
