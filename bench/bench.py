@@ -159,28 +159,31 @@ class Bench:
 
     # ---- all samples
 
-    def time_for(self, life, the_map, repetition):
+    def time_for(self, life, the_map, repetition, seconds=None):
         """Whether an extra process still lets all that must be done be done in time."""
         now = time.monotonic()
         index = self.lives.index(life)
         rest = self.estimate.left(repetition, index, 0, self.maps) + self.reserve
-        return now + rest + self.estimate.of(life, the_map) < self.deadline
+        return now + rest + (self.estimate.of(life, the_map) if seconds is None else seconds) < self.deadline
 
     def may_start(self, life, the_map, repetition):
         """What hung or failed before is tried once more, if there is time for that."""
         times = self.hangs.get((life, the_map), 0)
-        return times == 0 or (times < HANGS_MOST and self.time_for(life, the_map, repetition))
+        return times == 0 or (times < HANGS_MOST and self.time_for(life, the_map, repetition, plan.time_limit(the_map, life)))
 
     def turns(self, life, repetition, index):
         began = time.monotonic()
         order = plan.turns(self.maps, repetition)
         for i, the_map in enumerate(order):
             if not self.may_start(life, the_map, repetition):
-                self.estimate.add(life, the_map, 0.0)
                 continue
             left = self.estimate.left(repetition, index, i, order) + self.reserve
             self.progress.step(left, f"repetition {repetition + 1}, {life.title}, {the_map.name}")
-            self.estimate.add(life, the_map, self.sample(life, the_map, repetition))
+            seconds = self.sample(life, the_map, repetition)
+            if (life, the_map) in self.hangs:
+                self.estimate.give_up(life, the_map)
+            else:
+                self.estimate.add(life, the_map, seconds)
         left = self.estimate.left(repetition, index, len(order), order) + self.reserve
         self.progress.whole_life(left, f"repetition {repetition + 1}, {life.title}: {len(order)} maps in "
                                        f"{time.monotonic() - began:.1f} s")

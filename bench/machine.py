@@ -73,7 +73,7 @@ def facts(arguments, options, began, absent):
     machine = {"processor": processor(), "caches of a core": caches(),
                "processors allowed": str(len(os.sched_getaffinity(0))),
                "memory": f"{process.megabytes_of_memory() / 1024:.0f} GiB", "frequency governor": governor or None,
-               "system": system, "kernel": f"{platform.system()} {platform.release()}"}
+               "system": system, "kernel": f"{platform.system()} {platform.release().split('-')[0]}"}
     machine.update(compilers(options.build))
     machine["date"] = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began))
     return {"machine": {name: text for name, text in machine.items() if text},

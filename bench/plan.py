@@ -222,6 +222,10 @@ class Estimate:
             self.took += seconds
         self.measured[life, the_map] = seconds
 
+    def give_up(self, life, the_map):
+        """It hangs or fails: what that took says nothing of the rest."""
+        self.measured[life, the_map] = 0.0
+
     def of(self, life, the_map):
         known = self.measured.get((life, the_map))
         factor = self.took / self.guessed if self.guessed > 10 else 1.0
