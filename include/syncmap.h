@@ -249,7 +249,8 @@ typedef struct syncmap_options {
     syncmap_allocator allocator;
     /* Passed as the last argument to the callbacks for values and keys. */
     void *context;
-    /* So many keys fit without further growth, until a clear; the memory is taken at once. 0: grow from small. */
+    /* So many keys fit without further growth, until a clear, if their hash is good; the memory is taken at once. 0: grow from
+     * small. */
     size_t capacity;
     /* Seed of the hash; 0: random. Fix it to repeat a run, never where keys come from strangers. */
     uint64_t seed;

@@ -318,11 +318,19 @@ static NOINLINE void flat_shrink_slow(struct flat *m, struct flat_table *t)
 
 /* ---- reserve ---- */
 
-/* The buckets that so many keys need at less than the 2.5 a bucket of GROWTH; 0: too many for any memory. */
+/* The keys that so many buckets hold, and do not grow: 2.25 a bucket, where GROWTH takes 2.5. How many overflow buckets they need is
+ * a matter of chance, which has more play in small tables: these are made to hold fewer, so that six standard deviations are to spare. */
+static uint64_t buckets_hold(uint64_t buckets)
+{
+    uint64_t keys = buckets / 4 * 9 + buckets % 4 * 9 / 4;
+    return buckets > 2048 ? keys : buckets > 32 ? keys / 2 : keys / 4;
+}
+
+/* The buckets that so many keys need; 0: too many for any memory. */
 static uint64_t buckets_for(size_t keys)
 {
     uint64_t buckets = LEAST_BUCKETS;
-    while (buckets / 4 * 9 + buckets % 4 * 9 / 4 < keys) {
+    while (buckets_hold(buckets) < keys) {
         if (buckets > SIZE_MAX / sizeof(struct bucket) / 4)
             return 0;
         buckets *= 2;

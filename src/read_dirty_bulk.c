@@ -109,31 +109,51 @@ static void rd_prefetch_record(struct read_dirty *m, const struct query *q)
 
 /* ---- reserve ---- */
 
+/* The slots of a new dirty that keys cannot have: those for what is, or would be, EXPUNGED (I4). Exact under mu, else a guess. */
+static size_t reserve_burden(struct read_dirty *m)
+{
+    if (ld_seq_cst(&m->dirty) != NULL) /* P4 */
+        return ld_relaxed(&m->expunged_count); /* relaxed: under mu, or a guess */
+    return ld_relaxed(&read_table(ld_seq_cst(&m->read))->len); /* P1; relaxed: frozen */
+}
+
+/* Whether dirty takes so many keys, those that it has included. Under mu. */
+static bool dirty_holds(const struct read_dirty *m, size_t keys)
+{
+    const struct table *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
+    if (dirty == NULL)
+        return false;
+    size_t gone = ld_relaxed(&dirty->used) - ld_relaxed(&dirty->len); /* relaxed: under mu */
+    return gone + ld_relaxed(&m->expunged_count) + keys <= table_limit(dirty); /* relaxed: under mu */
+}
+
 /* Gives dirty a table with room for so many keys. 0, or SYNCMAP_ENOMEM. */
 static int rd_reserve(struct read_dirty *m, size_t keys)
 {
-    struct table *larger = table_new(m, keys);
-    if (larger == NULL)
-        return SYNCMAP_ENOMEM;
-    lock(m, NULL);
-    uintptr_t read = ld_relaxed(&m->read); /* relaxed: under mu */
-    struct table *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
-    size_t now = ld_relaxed(&read_table(read)->len); /* relaxed: frozen */
-    if (ld_relaxed(&m->capacity) < keys) /* relaxed: under mu */
-        st_relaxed(&m->capacity, keys); /* relaxed: under mu; room_reserve() only guesses by it */
-    if (dirty != NULL)
-        now = ld_relaxed(&dirty->len) + ld_relaxed(&m->expunged_count); /* relaxed: under mu */
-    bool wanted = now <= table_limit(larger) && (dirty == NULL || table_limit(dirty) < keys);
-    if (wanted && dirty != NULL) {
-        grow_dirty(m, larger);
-    } else if (wanted) {
-        build_dirty(m, larger);
-        st_seq_cst(&m->read, read | AMENDED); /* P1 */
+    for (;;) {
+        size_t burden = reserve_burden(m);
+        struct table *larger = keys <= SIZE_MAX - burden ? table_new(m, keys + burden) : NULL;
+        if (larger == NULL)
+            return SYNCMAP_ENOMEM;
+        lock(m, NULL);
+        bool holds = dirty_holds(m, keys), fits = keys + reserve_burden(m) <= table_limit(larger);
+        struct table *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
+        fits = fits && (dirty == NULL || ld_relaxed(&dirty->len) <= keys); /* relaxed: under mu */
+        if (!holds && fits && dirty != NULL) {
+            grow_dirty(m, larger);
+        } else if (!holds && fits) {
+            build_dirty(m, larger);
+            st_seq_cst(&m->read, ld_relaxed(&m->read) | AMENDED); /* P1; relaxed: under mu */
+        }
+        bool done = holds || fits || (dirty != NULL && ld_relaxed(&dirty->len) > keys); /* relaxed: under mu */
+        if (done && ld_relaxed(&m->capacity) < keys) /* relaxed: under mu */
+            st_relaxed(&m->capacity, keys); /* relaxed: under mu; room_reserve() only guesses by it */
+        unlock(m, NULL);
+        if (holds || !fits)
+            table_free(m, larger);
+        if (done)
+            return 0;
     }
-    unlock(m, NULL);
-    if (!wanted)
-        table_free(m, larger);
-    return 0;
 }
 
 /* ---- clear ---- */

@@ -256,9 +256,11 @@ static void room_for(const struct config *config, enum ownership ownership, enum
     atomic_store(&yard.large, 0);
     for (uint64_t i = there; i < first + keys; i++) insert(bed, i);
     CHECK(syncmap_len(bed->map) == keys);
-    CHECK(atomic_load(&yard.large) == 0);
+    /* The library cannot know how many buckets a poor hash will leave empty. */
+    bool sure = good_hash(config);
+    CHECK(!sure || atomic_load(&yard.large) == 0);
     for (uint64_t i = first; i < first + keys; i += 7) bed_store(bed, i, 1);
-    CHECK(atomic_load(&yard.large) == 0);
+    CHECK(!sure || atomic_load(&yard.large) == 0);
     check_keys(bed, first, first + keys);
     bed_close(bed);
 }
