@@ -120,7 +120,7 @@ static void late_store_into_cleared_entry(void **state)
     struct entry *e = in_read(f, 1);
     struct era *era = read_of(f)->era;
     assert_int_equal(syncmap_clear(f.m), 0);
-    void *old = NULL, *previous;
+    void *old = NULL, *previous = NULL;
     assert_true(entry_try_swap(e, value_make(1), &old));
     assert_int_equal(swapped(era, old, &previous), 1);
     value_release(previous);
