@@ -69,11 +69,10 @@ static uintptr_t table_root(struct flat_table *t)
 /* Frees a part of a table's memory; true: all, and then it is not there any more. */
 static bool flat_table_free_step(const struct flat *m, struct flat_table *t)
 {
-    for (unsigned s = 1; s < SEGMENTS; s++) {
+    for (unsigned s = 1; t->left == 0 && s < SEGMENTS; s++) { /* at the first step */
         struct bucket *segment = ld_relaxed(&t->overflow.segment[s]); /* relaxed: alone */
         if (segment != NULL)
             memory_put(&m->map.memory, segment, ((size_t)t->overflow.first << (s - 1)) * sizeof *segment);
-        st_relaxed(&t->overflow.segment[s], NULL); /* relaxed: alone */
     }
     size_t size = flat_table_size(t);
     size_t left = memory_put_table_part(&m->map.memory, t->base, size, t->left != 0 ? t->left : size);
