@@ -110,17 +110,20 @@ static void sections_end_fork(void)
     st_release(&thread_forking, false); /* P6 */
 }
 
-/* In the child this thread is the only one: the others' records are free, and what they had pinned is not. */
+/* In the child this thread is the only one: the others' records are free, and what they had pinned is not. (Nor are they in sections:
+ * who says so was about to take it back.) */
 static void thread_fork_child(void)
 {
     pthread_mutex_unlock(&thread_mutex);
     membarrier_init();
     struct thread *mine = ld_relaxed(&own.record); /* relaxed: its own */
+    st_release(&thread_shared.section, 0); /* P5 */
     for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) { /* P2 */
         if (t == mine)
             continue;
         st_release(&t->epoch, 0); /* P1 of reclaim.h */
         st_release(&t->freeing, 0); /* P3 of reclaim.h */
+        st_release(&t->section, 0); /* P5 */
         st_release(&t->in_use, false); /* P1 */
     }
 }
