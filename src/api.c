@@ -74,7 +74,9 @@ static void fork_child(void)
     reclaim_fork_child();
     sections_end_fork();
     for (struct syncmap *m = maps; m != NULL; m = m->next)
-        if (!is_flat(m))
+        if (is_flat(m))
+            flat_fork_child(flat_of(m));
+        else
             rd_fork_resume(engine_of(m));
     pthread_mutex_unlock(&maps_mutex);
 }

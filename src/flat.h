@@ -187,6 +187,7 @@ static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan);
 static void flat_prefetch(struct flat *m, uint64_t hash);
 static void flat_prefetch_record(struct flat *m, const struct query *q);
 static int flat_reserve(struct flat *m, size_t keys);
+static void flat_fork_child(struct flat *m);
 static size_t flat_len(struct flat *m);
 
 #endif

@@ -151,6 +151,7 @@ struct group {
     unsigned count;
     struct bucket *home; /* of `count` buckets */
     uint64_t header[2];
+    bool last; /* it was the last one of the table */
 };
 
 /* Copies the group to next, and ends it. Locked. */
@@ -198,8 +199,10 @@ static enum moved group_move(struct flat *m, struct group *g, struct spares *spa
             return MOVE_NO_MEMORY;
         struct thread *self = section_enter();
         bool locked = group_lock(g);
-        if (locked)
+        if (locked) { /* counted in the same section: a fork finds both or neither */
             group_copy(m, g, spares);
+            g->last |= add_acq_rel(&g->t->moved, g->count) + g->count == table_buckets(g->t); /* P8 */
+        }
         section_leave(self);
         if (locked)
             return MOVE_DONE;
@@ -244,21 +247,17 @@ static NOINLINE void flat_move_slow(struct flat *m, struct flat_table *t, struct
     uint64_t first = add_relaxed(&t->cursor, 1) % (buckets / chunk) * chunk; /* relaxed: the locks order it all */
     struct group g = {.t = t, .next = next, .count = next->shift > t->shift ? 2 : 1};
     struct spares spares = {0};
-    uint64_t moved = 0;
     for (uint64_t i = 0; i < chunk; i++)
         __builtin_prefetch(table_home(t, 0, first + i), 1);
     for (uint64_t i = 0; i < chunk; i += g.count) {
         g.first = first + i;
         g.home = table_home(t, 0, g.first);
-        enum moved result = group_move(m, &g, &spares);
-        if (result == MOVE_DONE)
-            moved += g.count;
-        else if (result == MOVE_NO_MEMORY)
+        if (group_move(m, &g, &spares) == MOVE_NO_MEMORY)
             st_relaxed(&t->gave_up, true); /* relaxed: a hint what to look at again */
     }
     spares_give_back(next, &spares);
     debug_count(moves);
-    if (moved != 0 && add_acq_rel(&t->moved, moved) + moved == buckets) /* P8 */
+    if (g.last)
         flat_promote(m, t, next);
 }
 
@@ -286,8 +285,13 @@ static bool flat_resize(struct flat *m, struct flat_table *t, uint64_t buckets)
         st_release(&t->growing, false); /* P6: another may try */
         return false;
     }
-    st_seq_cst(&t->next, next); /* P6 */
-    debug_count(growths);
+    struct flat_table *none = NULL;
+    if (cas_seq_cst(&t->next, &none, next)) { /* P6 */
+        debug_count(growths);
+        return true;
+    }
+    while (!flat_table_free_step(m, next)) /* in the child of a fork that the allocator made, this thread has been here before */
+        continue;
     return true;
 }
 
@@ -376,4 +380,20 @@ static int flat_reserve(struct flat *m, size_t keys)
     while (least < wanted && !cas_release(&m->least, &least, wanted)) /* relaxed: as above; P1: nothing hangs on it */
         continue;
     return 0;
+}
+
+/* ---- fork ---- */
+
+/* In the child: what others were doing beside sections nobody goes on with. Who was making a next makes none; chunks that were begun are
+ * looked at again; and a table whose last bucket was moved is promoted. */
+static void flat_fork_child(struct flat *m)
+{
+    struct flat_table *t = root_table(ld_acquire(&m->root)); /* P1 */
+    struct flat_table *next = ld_acquire(&t->next); /* P6 */
+    if (next == NULL)
+        st_release(&t->growing, false); /* P6: another may try */
+    else if (ld_acquire(&t->moved) == table_buckets(t)) /* P8 */
+        flat_promote(m, t, next);
+    else
+        st_relaxed(&t->gave_up, true); /* relaxed: a hint what to look at again */
 }
