@@ -133,7 +133,7 @@ static inline int erase(struct fixture f, uint64_t key)
 
 static inline struct query query_of(struct fixture f, syncmap_key key)
 {
-    struct query q;
+    struct query q = {0};
     assert_true(query_init(&q, f.m, key));
     return q;
 }
