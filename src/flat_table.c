@@ -66,13 +66,29 @@ static uintptr_t table_root(struct flat_table *t)
     return (uintptr_t)t | t->shift;
 }
 
+/* Further overflow buckets, on cache lines; where the memory begins stands before the first. NULL: memory is out. */
+static struct bucket *segment_new(const struct flat *m, size_t size)
+{
+    char *raw = memory_get(&m->map.memory, size + CACHE_LINE);
+    if (raw == NULL)
+        return NULL;
+    void **first = (void **)(void *)(raw + CACHE_LINE - (uintptr_t)raw % CACHE_LINE);
+    first[-1] = raw;
+    return (struct bucket *)(void *)first;
+}
+
+static void segment_free(const struct flat *m, struct bucket *segment, size_t size)
+{
+    memory_put(&m->map.memory, ((void **)(void *)segment)[-1], size + CACHE_LINE);
+}
+
 /* Frees a part of a table's memory; true: all, and then it is not there any more. */
 static bool flat_table_free_step(const struct flat *m, struct flat_table *t)
 {
     for (unsigned s = 1; t->left == 0 && s < SEGMENTS; s++) { /* at the first step */
         struct bucket *segment = ld_relaxed(&t->overflow.segment[s]); /* relaxed: alone */
         if (segment != NULL)
-            memory_put(&m->map.memory, segment, ((size_t)t->overflow.first << (s - 1)) * sizeof *segment);
+            segment_free(m, segment, ((size_t)t->overflow.first << (s - 1)) * sizeof *segment);
     }
     size_t size = flat_table_size(t);
     size_t left = memory_put_table_part(&m->map.memory, t->base, size, t->left != 0 ? t->left : size);
@@ -95,9 +111,9 @@ static bool overflow_back(const struct flat *m, struct flat_table *t, uint64_t i
     if (ld_acquire(&overflow->segment[s]) != NULL) /* P7 */
         return true;
     size_t size = ((size_t)overflow->first << (s - 1)) * sizeof(struct bucket);
-    struct bucket *none = NULL, *segment = memory_get(&m->map.memory, size);
+    struct bucket *none = NULL, *segment = segment_new(m, size);
     if (segment != NULL && !cas_acq_rel(&overflow->segment[s], &none, segment)) /* P7 */
-        memory_put(&m->map.memory, segment, size);
+        segment_free(m, segment, size);
     return segment != NULL || none != NULL;
 }
 
