@@ -113,6 +113,7 @@ void counting_init(struct counting *counting)
     atomic_init(&counting->live_bytes, 0);
     atomic_init(&counting->live_blocks, 0);
     atomic_init(&counting->calls, 0);
+    atomic_init(&counting->refused, 0);
     atomic_init(&counting->fail_after, -1);
 }
 
@@ -129,7 +130,10 @@ static void *counting_alloc(size_t size, void *context)
 {
     struct counting *counting = context;
     atomic_fetch_add(&counting->calls, 1);
-    if (!counting_may_alloc(counting) || size > BLOCK_MAX) return NULL;
+    if (!counting_may_alloc(counting) || size > BLOCK_MAX) {
+        atomic_fetch_add(&counting->refused, 1);
+        return NULL;
+    }
     union block_head *head = malloc(sizeof *head + size);
     if (!head) return NULL;
     head->is.magic = BLOCK_MAGIC;

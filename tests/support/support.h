@@ -35,6 +35,7 @@ struct counting {
     atomic_llong live_bytes;
     atomic_llong live_blocks;
     atomic_llong calls;      /* of alloc, failed ones included */
+    atomic_llong refused;
     atomic_llong fail_after; /* < 0: never fail. n >= 0: n more succeed, then all fail */
 };
 
