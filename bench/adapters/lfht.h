@@ -9,11 +9,15 @@
  * Deleted nodes are freed by call_rcu(). The table grows and shrinks by itself, from one bucket.
  *
  * Its helper threads (one that resizes, one that runs call_rcu's callbacks) inherit the processors of the thread that
- * starts them: they are started in map_create(), by a thread that is not pinned.
+ * starts them: they are started in map_create(), by a thread that is not pinned. A third is ours: liburcu 0.13 can lose a
+ * request for a resize (its flag resize_initiated stays set), and the table then stays small for ever. So keys are counted,
+ * a thousand at a time, and a thread asks for a larger table by cds_lfht_resize() where it should have come by itself.
  */
 #ifndef ADAPTER_LFHT_H
 #define ADAPTER_LFHT_H
 
+#include <pthread.h>
+#include <time.h>
 #include <urcu/rculfhash.h>
 
 #define MAP_VERSION "liburcu " URCU_VERSION_STRING
@@ -97,6 +101,88 @@ static inline void adapter_free(struct rcu_head *head)
     free(caa_container_of(head, struct adapter_node, head));
 }
 
+/* ---- the watcher ---------------------------------------------------------------------------------- */
+
+enum { ADAPTER_BATCH = 1024, ADAPTER_KEYS_PER_BUCKET = 4 };
+
+/* Of the one map in the process that has more than a few keys. */
+static struct {
+    map_type *map;
+    pthread_t thread;
+    cpu_set_t processors; /* of who made the map */
+    long keys;            /* but for what each thread has not yet told */
+    int started;
+    int stop;
+} adapter_watcher;
+
+static __thread long adapter_untold;
+
+static inline void map_idle(map_type *map);
+static inline void map_busy(map_type *map);
+
+/* It looks every 5 ms only: the table's own resizing is nearly always before it. */
+static inline void *adapter_watch(void *context)
+{
+    const struct timespec pause = {0, 5000000};
+    map_type *map = (map_type *)context;
+    long size = ADAPTER_BATCH;
+
+    rcu_register_thread();
+    map_idle(map);
+    while (!__atomic_load_n(&adapter_watcher.stop, __ATOMIC_ACQUIRE)) {
+        long keys = __atomic_load_n(&adapter_watcher.keys, __ATOMIC_RELAXED);
+
+        if (keys > size * ADAPTER_KEYS_PER_BUCKET) {
+            while (size < keys) {
+                size *= 2;
+            }
+            map_busy(map);
+            cds_lfht_resize(map, (unsigned long)size);
+            map_idle(map);
+        }
+        nanosleep(&pause, NULL);
+    }
+    map_busy(map);
+    rcu_unregister_thread();
+    return NULL;
+}
+
+static inline void adapter_watcher_start(map_type *map)
+{
+    pthread_attr_t attributes;
+
+    if (__atomic_exchange_n(&adapter_watcher.started, 1, __ATOMIC_ACQ_REL)) {
+        return;
+    }
+    adapter_watcher.map = map;
+    if (pthread_attr_init(&attributes) != 0
+        || pthread_attr_setaffinity_np(&attributes, sizeof adapter_watcher.processors, &adapter_watcher.processors) != 0
+        || pthread_create(&adapter_watcher.thread, &attributes, adapter_watch, map) != 0) {
+        die("the watcher of cds_lfht cannot be started");
+    }
+    pthread_attr_destroy(&attributes);
+}
+
+/* No operation runs. */
+static inline void adapter_watcher_stop(map_type *map)
+{
+    if (adapter_watcher.map == map) {
+        __atomic_store_n(&adapter_watcher.stop, 1, __ATOMIC_RELEASE);
+        pthread_join(adapter_watcher.thread, NULL);
+        memset(&adapter_watcher, 0, sizeof adapter_watcher);
+    }
+}
+
+BENCH_INLINE void adapter_count(map_type *map, long keys)
+{
+    adapter_untold += keys;
+    if (BENCH_UNLIKELY(adapter_untold >= ADAPTER_BATCH || adapter_untold <= -ADAPTER_BATCH)) {
+        __atomic_fetch_add(&adapter_watcher.keys, adapter_untold, __ATOMIC_RELAXED);
+        adapter_untold = 0;
+        adapter_watcher_start(map);
+    }
+}
+
 /* ---- life ----------------------------------------------------------------------------------------- */
 
 static inline map_type *map_create(void)
@@ -105,6 +191,9 @@ static inline map_type *map_create(void)
 
     if (!map || !get_default_call_rcu_data()) {
         die("cds_lfht_new failed");
+    }
+    if (sched_getaffinity(0, sizeof adapter_watcher.processors, &adapter_watcher.processors) != 0) {
+        die("sched_getaffinity failed");
     }
     return map;
 }
@@ -158,6 +247,9 @@ static inline void map_destroy(map_type *map)
     struct adapter_node *node;
     int deleted = 0;
 
+    map_idle(map);
+    adapter_watcher_stop(map);
+    map_busy(map);
     rcu_read_lock();
     cds_lfht_for_each_entry(map, &at, node, node) {
         if (cds_lfht_del(map, &node->node) == 0) {
@@ -206,6 +298,7 @@ static inline struct adapter_node *adapter_add(map_type *map, bench_key key, uin
     struct cds_lfht_node *there = cds_lfht_add_unique(map, bench_hash(key), adapter_match, &key, &made->node);
 
     if (there == &made->node) {
+        adapter_count(map, 1);
         return NULL;
     }
     free(made);
@@ -248,6 +341,7 @@ BENCH_INLINE int map_delete(map_type *map, bench_key key)
     node = adapter_find(map, key);
     deleted = node && cds_lfht_del(map, &node->node) == 0;
     if (deleted) {
+        adapter_count(map, -1);
         call_rcu(&node->head, adapter_free);
     }
     rcu_read_unlock();
