@@ -36,12 +36,25 @@ static inline bool is_flat(const struct syncmap *m)
     return likely(m->engine == SYNCMAP_ENGINE_FLAT);
 }
 
-/* The same operation of the engine that `flat`, a constant where speed counts, says. */
-#define ENGINE(m, flat, operation, ...) \
-    ((flat) ? flat_##operation(flat_of(m), __VA_ARGS__) : rd_##operation(engine_of(m), __VA_ARGS__))
-/* A function with a last argument `flat`, compiled for each engine. */
-#define FOR_ENGINE(m, function, ...) \
-    ((m) != NULL && is_flat(m) ? function(m, __VA_ARGS__, true) : function(m, __VA_ARGS__, false))
+/* What the operations are compiled for, each on its own. */
+enum variant { READ_DIRTY, FLAT_INTEGERS, FLAT_OTHERS };
+
+/* The operation of the engine that `variant`, a constant where speed counts, says. */
+#define ENGINE(m, variant, operation, q, ...) \
+    ((variant) == READ_DIRTY ? rd_##operation(engine_of(m), q, __VA_ARGS__) \
+                             : flat_##operation(flat_of(m), q, (variant) == FLAT_INTEGERS, __VA_ARGS__))
+
+static inline enum variant variant_of(const struct syncmap *m)
+{
+    if (!is_flat(m))
+        return READ_DIRTY;
+    return likely(m->key.kind == SYNCMAP_U64) ? FLAT_INTEGERS : FLAT_OTHERS;
+}
+
+/* A function with a last argument `variant`, compiled for each. (What is no map is refused by any.) */
+#define FOR_VARIANT(m, function, ...) \
+    (unlikely((m) == NULL) || variant_of(m) == READ_DIRTY ? function(m, __VA_ARGS__, READ_DIRTY) \
+     : variant_of(m) == FLAT_INTEGERS ? function(m, __VA_ARGS__, FLAT_INTEGERS) : function(m, __VA_ARGS__, FLAT_OTHERS))
 
 /* What a cursor's state says. */
 enum { CURSOR_ENDED = 1 };
@@ -203,6 +216,19 @@ void syncmap_free(syncmap *m)
 
 /* ---- the ten operations ---- */
 
+/* Step 1. False: invalid. */
+static ALWAYS_INLINE bool query_make(struct query *q, const struct syncmap *m, syncmap_key key, enum variant variant)
+{
+    if (variant != FLAT_INTEGERS)
+        return query_init(q, m, key);
+    if (unlikely(key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64)))
+        return false;
+    *q = (struct query){.hash = hash_u64(key.as.u64, m->key.seed), .type = &m->key};
+    q->key.as.u64 = key.as.u64;
+    q->key.len = key.len;
+    return true;
+}
+
 /* An owning map without value_acquire hands out values that only a pin protects. */
 static inline void check_pinned(const syncmap *m, bool hands_out)
 {
@@ -257,14 +283,14 @@ static ALWAYS_INLINE int finish(syncmap *m, int result, void *value, void **prev
     return result;
 }
 
-static ALWAYS_INLINE int load_as(syncmap *m, syncmap_key key, void **value, bool flat)
+static ALWAYS_INLINE int load_as(syncmap *m, syncmap_key key, void **value, enum variant variant)
 {
     struct query q;
-    if (!query_init(&q, m, key))
+    if (!query_make(&q, m, key, variant))
         return SYNCMAP_EINVAL;
     struct thread *pin = pin_enter(false);
     void *found = NULL;
-    int result = ENGINE(m, flat, load, &q, &found);
+    int result = ENGINE(m, variant, load, &q, &found);
     check_pinned(m, result == 1 && value != NULL);
     if (value != NULL) {
         value_hand_out(m, found);
@@ -276,7 +302,7 @@ static ALWAYS_INLINE int load_as(syncmap *m, syncmap_key key, void **value, bool
 
 static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
 {
-    return FOR_ENGINE(m, load_as, key, value);
+    return FOR_VARIANT(m, load_as, key, value);
 }
 
 /* What is in a hurry: integers, and nothing to be acquired. */
@@ -295,23 +321,23 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
     return result;
 }
 
-static ALWAYS_INLINE int swap_as(syncmap *m, syncmap_key key, void *value, void **previous, bool flat)
+static ALWAYS_INLINE int swap_as(syncmap *m, syncmap_key key, void *value, void **previous, enum variant variant)
 {
     struct query q;
     struct reclaim_slot *slot;
-    if (value_is_reserved(value) || !query_init(&q, m, key))
+    if (value_is_reserved(value) || !query_make(&q, m, key, variant))
         return SYNCMAP_EINVAL;
     if (!take_value_slot(m, &slot))
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = ENGINE(m, flat, swap, &q, value, &old);
+    int result = ENGINE(m, variant, swap, &q, value, &old);
     return finish(m, result, old, previous, slot, pin);
 }
 
 int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
 {
-    return FOR_ENGINE(m, swap_as, key, value, previous);
+    return FOR_VARIANT(m, swap_as, key, value, previous);
 }
 
 int syncmap_store(syncmap *m, syncmap_key key, void *value)
@@ -319,15 +345,15 @@ int syncmap_store(syncmap *m, syncmap_key key, void *value)
     return syncmap_swap(m, key, value, NULL);
 }
 
-static ALWAYS_INLINE int load_or_store_as(syncmap *m, syncmap_key key, void *value, void **actual, bool flat)
+static ALWAYS_INLINE int load_or_store_as(syncmap *m, syncmap_key key, void *value, void **actual, enum variant variant)
 {
     struct query q;
-    if (value_is_reserved(value) || !query_init(&q, m, key))
+    if (value_is_reserved(value) || !query_make(&q, m, key, variant))
         return SYNCMAP_EINVAL;
     check_pinned(m, actual != NULL);
     struct thread *pin = pin_enter(true);
     void *found = NULL;
-    int result = ENGINE(m, flat, load_or_store, &q, value, &found);
+    int result = ENGINE(m, variant, load_or_store, &q, value, &found);
     if (result >= 0 && actual != NULL) {
         value_hand_out(m, found);
         *actual = found;
@@ -339,33 +365,33 @@ static ALWAYS_INLINE int load_or_store_as(syncmap *m, syncmap_key key, void *val
 
 int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual)
 {
-    return FOR_ENGINE(m, load_or_store_as, key, value, actual);
+    return FOR_VARIANT(m, load_or_store_as, key, value, actual);
 }
 
-static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **previous, bool flat)
+static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **previous, enum variant variant)
 {
     struct query q;
     struct reclaim_slot *slot;
     if (unlikely(m == NULL || !key_is_valid(&m->key, key)))
         return SYNCMAP_EINVAL;
-    if (!flat && rd_is_empty(engine_of(m))) {
+    if (variant == READ_DIRTY && rd_is_empty(engine_of(m))) {
         if (previous != NULL)
             *previous = NULL;
         return 0;
     }
-    if (!query_init(&q, m, key))
+    if (!query_make(&q, m, key, variant))
         return SYNCMAP_EINVAL;
     if (!take_value_slot(m, &slot))
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = ENGINE(m, flat, load_and_delete, &q, &old);
+    int result = ENGINE(m, variant, load_and_delete, &q, &old);
     return finish(m, result, old, previous, slot, pin);
 }
 
 int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
 {
-    return FOR_ENGINE(m, load_and_delete_as, key, previous);
+    return FOR_VARIANT(m, load_and_delete_as, key, previous);
 }
 
 int syncmap_delete(syncmap *m, syncmap_key key)
@@ -373,42 +399,42 @@ int syncmap_delete(syncmap *m, syncmap_key key)
     return syncmap_load_and_delete(m, key, NULL);
 }
 
-static ALWAYS_INLINE int compare_and_swap_as(syncmap *m, syncmap_key key, void *expected, void *desired, bool flat)
+static ALWAYS_INLINE int compare_and_swap_as(syncmap *m, syncmap_key key, void *expected, void *desired, enum variant variant)
 {
     struct query q;
     struct reclaim_slot *slot;
-    if (value_is_reserved(expected) || value_is_reserved(desired) || !query_init(&q, m, key))
+    if (value_is_reserved(expected) || value_is_reserved(desired) || !query_make(&q, m, key, variant))
         return SYNCMAP_EINVAL;
     if (!take_value_slot(m, &slot))
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = ENGINE(m, flat, compare_and_swap, &q, expected, desired, &old);
+    int result = ENGINE(m, variant, compare_and_swap, &q, expected, desired, &old);
     return finish(m, result, old, NULL, slot, pin);
 }
 
 int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expected, void *desired)
 {
-    return FOR_ENGINE(m, compare_and_swap_as, key, expected, desired);
+    return FOR_VARIANT(m, compare_and_swap_as, key, expected, desired);
 }
 
-static ALWAYS_INLINE int compare_and_delete_as(syncmap *m, syncmap_key key, void *expected, bool flat)
+static ALWAYS_INLINE int compare_and_delete_as(syncmap *m, syncmap_key key, void *expected, enum variant variant)
 {
     struct query q;
     struct reclaim_slot *slot;
-    if (value_is_reserved(expected) || !query_init(&q, m, key))
+    if (value_is_reserved(expected) || !query_make(&q, m, key, variant))
         return SYNCMAP_EINVAL;
     if (!take_value_slot(m, &slot))
         return SYNCMAP_ENOMEM;
     struct thread *pin = pin_enter(true);
     void *old = NULL;
-    int result = ENGINE(m, flat, compare_and_delete, &q, expected, &old);
+    int result = ENGINE(m, variant, compare_and_delete, &q, expected, &old);
     return finish(m, result, old, NULL, slot, pin);
 }
 
 int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected)
 {
-    return FOR_ENGINE(m, compare_and_delete_as, key, expected);
+    return FOR_VARIANT(m, compare_and_delete_as, key, expected);
 }
 
 int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context), void *context)
@@ -416,7 +442,7 @@ int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *
     if (m == NULL || visit == NULL)
         return SYNCMAP_EINVAL;
     syncmap_pin();
-    int result = ENGINE(m, is_flat(m), range, visit, context);
+    int result = is_flat(m) ? flat_range(flat_of(m), visit, context) : rd_range(engine_of(m), visit, context);
     syncmap_unpin();
     reclaim_poll();
     return result;
@@ -480,7 +506,7 @@ int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **
         group_prefetch(m, q, keys + begin, group);
         for (size_t i = 0; i < group; i++) {
             void *found = NULL;
-            int result = ENGINE(m, is_flat(m), load, &q[i], &found);
+            int result = ENGINE(m, variant_of(m), load, &q[i], &found);
             check_pinned(m, result == 1 && values != NULL);
             if (values != NULL) {
                 value_hand_out(m, found);

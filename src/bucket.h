@@ -90,14 +90,14 @@ static inline struct bucket *overflow_at(const struct overflow *overflow, uint64
 
 /* Whether no section that changes which keys a chain has was begun since its home's header was `header`, nor was it moved. What
  * was read before was read by acquire, so it is not older than what this finds. */
-static inline bool bucket_unchanged(const struct bucket *home, uint64_t header)
+static ALWAYS_INLINE bool bucket_unchanged(const struct bucket *home, uint64_t header)
 {
     uint64_t now = ld_relaxed(&home->header); /* relaxed: P2; see V4 */
     return ((now ^ header) & ~(uint64_t)BUCKET_LOCKED) == 0;
 }
 
 /* Which slots of a bucket may have the key: a bit each. Integers: they have it. (`integers` is a constant wherever speed counts.) */
-static inline unsigned bucket_candidates(const struct bucket *b, const struct query *q, bool integers, uint64_t tags)
+static ALWAYS_INLINE unsigned bucket_candidates(const struct bucket *b, const struct query *q, bool integers, uint64_t tags)
 {
     if (integers) {
         unsigned hits = ld_acquire(&b->word[0]) == q->hash; /* P3 */
@@ -119,7 +119,7 @@ static inline bool bucket_slot_has(const struct bucket *b, unsigned slot, const 
 
 /* The bucket of a chain, and the slot in it, that has the key; NULL: none has, or the chain has changed since its home's header
  * was `header` (the caller looks). */
-static inline struct bucket *chain_find(const struct overflow *overflow, struct bucket *home, uint64_t header,
+static ALWAYS_INLINE struct bucket *chain_find(const struct overflow *overflow, struct bucket *home, uint64_t header,
                                         const struct query *q, bool integers, unsigned *slot)
 {
     for (struct bucket *b = home;;) {

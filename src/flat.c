@@ -35,9 +35,9 @@ static inline int flat_load_integer(struct flat *m, uint64_t hash, void **value)
     return flat_search(m, &q, true, value);
 }
 
-static int flat_load(struct flat *m, const struct query *q, void **value)
+static int flat_load(struct flat *m, const struct query *q, bool integers, void **value)
 {
-    return q->type->kind == SYNCMAP_U64 ? flat_search(m, q, true, value) : flat_search(m, q, false, value);
+    return integers ? flat_search(m, q, true, value) : flat_search(m, q, false, value);
 }
 
 /* ---- what all writers do ---- */
@@ -52,7 +52,7 @@ struct spot {
     struct thread *self; /* of the section */
 };
 
-static void spot_find(struct flat *m, const struct query *q, struct spot *s)
+static ALWAYS_INLINE void spot_find(struct flat *m, const struct query *q, bool integers, struct spot *s)
 {
     unsigned round = 0;
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
@@ -66,17 +66,23 @@ static void spot_find(struct flat *m, const struct query *q, struct spot *s)
         } else if (unlikely(s->header & BUCKET_LOCKED)) {
             bucket_wait(&round);
         } else {
-            if (likely(q->type->kind == SYNCMAP_U64))
-                s->in = chain_find(&s->t->overflow, s->home, s->header, q, true, &s->slot);
-            else
-                s->in = chain_find(&s->t->overflow, s->home, s->header, q, false, &s->slot);
+            s->in = chain_find(&s->t->overflow, s->home, s->header, q, integers, &s->slot);
             return;
         }
     }
 }
 
+/* The same for the slow functions, which work on all kinds of keys. */
+static NOINLINE void spot_find_again(struct flat *m, const struct query *q, struct spot *s)
+{
+    if (q->type->kind == SYNCMAP_U64)
+        spot_find(m, q, true, s);
+    else
+        spot_find(m, q, false, s);
+}
+
 /* Begins a section, if what was found still stands; true then. version: BUCKET_VERSION where a key comes or goes, else 0. */
-static inline bool spot_lock(struct spot *s, uint64_t version)
+static ALWAYS_INLINE bool spot_lock(struct spot *s, uint64_t version)
 {
     s->self = section_enter();
     if (likely(bucket_cas_lock(s->home, &s->header, version)))
@@ -85,7 +91,7 @@ static inline bool spot_lock(struct spot *s, uint64_t version)
     return false;
 }
 
-static inline void spot_unlock(struct flat *m, struct spot *s)
+static ALWAYS_INLINE void spot_unlock(struct flat *m, struct spot *s)
 {
     if (DEBUG_BUILD)
         flat_check(m, s->t, s->home);
@@ -94,14 +100,14 @@ static inline void spot_unlock(struct flat *m, struct spot *s)
 }
 
 /* The value of the key that was found; NULL: it has changed, and nothing is true any more. */
-static inline void *spot_value(const struct spot *s)
+static ALWAYS_INLINE void *spot_value(const struct spot *s)
 {
     void *p = ld_seq_cst(&s->in->value[s->slot]); /* P4 */
     return bucket_unchanged(s->home, s->header) ? p : NULL;
 }
 
 /* Replaces the value, in a section. */
-static inline void *spot_replace(struct spot *s, void *value)
+static ALWAYS_INLINE void *spot_replace(struct spot *s, void *value)
 {
     void *old = ld_relaxed(&s->in->value[s->slot]); /* relaxed: under the lock */
     st_release(&s->in->value[s->slot], value_encode(value)); /* P4 */
@@ -161,14 +167,20 @@ static bool seat_reserve(struct flat *m, const struct spot *s, const struct quer
     return seat->overflow != 0;
 }
 
-/* Where the key is, or (s->in is NULL) with room for it. False: memory is out. */
-static bool spot_find_or_reserve(struct flat *m, struct query *q, struct spot *s, struct flat_seat *seat)
+/* Takes the lock with all at hand that a write needs: a key that is there, or (s->in is NULL) room for it. Looks again where the key is,
+ * unless it was not found before. False: memory is out. */
+static bool seat_lock(struct flat *m, const struct query *q, struct spot *s, struct flat_seat *seat)
 {
-    spot_find(m, q, s);
-    if (s->in != NULL || seat_reserve(m, s, q, seat))
-        return true;
-    seat_release(m, seat);
-    return false;
+    if (s->in != NULL)
+        spot_find_again(m, q, s);
+    for (;; spot_find_again(m, q, s)) {
+        if (s->in == NULL && !seat_reserve(m, s, q, seat)) {
+            seat_release(m, seat);
+            return false;
+        }
+        if (spot_lock(s, s->in != NULL ? 0 : BUCKET_VERSION))
+            return true;
+    }
 }
 
 /* Puts the new key into the slot that was found, in a section. */
@@ -207,49 +219,62 @@ static inline void spot_insert(struct flat *m, struct spot *s, const struct quer
         flat_grow_slow(m, s->t);
 }
 
-static int flat_swap(struct flat *m, struct query *q, void *value, void **previous)
+/* (The slow functions take query and spot by value, so that the fast ones can keep theirs in registers.) */
+static NOINLINE int flat_swap_slow(struct flat *m, struct query q, struct spot s, void *value, void **previous)
 {
     struct flat_seat seat = {0};
-    struct spot s;
-    flat_help(m);
-    do
-        if (!spot_find_or_reserve(m, q, &s, &seat))
-            return SYNCMAP_ENOMEM;
-    while (!spot_lock(&s, s.in != NULL ? 0 : BUCKET_VERSION));
+    if (!seat_lock(m, &q, &s, &seat))
+        return SYNCMAP_ENOMEM;
     int result = s.in != NULL;
     if (s.in != NULL) {
         *previous = spot_replace(&s, value);
         spot_unlock(m, &s);
     } else {
-        spot_insert(m, &s, q, &seat, value);
+        spot_insert(m, &s, &q, &seat, value);
     }
     seat_release(m, &seat);
     return result;
 }
 
-static int flat_load_or_store(struct flat *m, struct query *q, void *value, void **actual)
+static ALWAYS_INLINE int flat_swap(struct flat *m, struct query *q, bool integers, void *value, void **previous)
 {
-    struct flat_seat seat = {0};
     struct spot s;
     flat_help(m);
-    for (;;) {
-        if (!spot_find_or_reserve(m, q, &s, &seat))
-            return SYNCMAP_ENOMEM;
-        if (s.in != NULL) {
-            void *p = spot_value(&s);
-            if (p == NULL)
-                continue;
-            *actual = value_decode(p);
-            seat_release(m, &seat);
-            return 1;
-        }
-        if (spot_lock(&s, BUCKET_VERSION))
-            break;
+    spot_find(m, q, integers, &s);
+    if (s.in == NULL || !spot_lock(&s, 0))
+        return flat_swap_slow(m, *q, s, value, previous);
+    *previous = spot_replace(&s, value);
+    spot_unlock(m, &s);
+    return 1;
+}
+
+static NOINLINE int flat_load_or_store_slow(struct flat *m, struct query q, struct spot s, void *value, void **actual)
+{
+    struct flat_seat seat = {0};
+    if (!seat_lock(m, &q, &s, &seat))
+        return SYNCMAP_ENOMEM;
+    int result = s.in != NULL;
+    if (s.in != NULL) {
+        *actual = value_decode(ld_relaxed(&s.in->value[s.slot])); /* relaxed: under the lock */
+        spot_unlock(m, &s);
+    } else {
+        spot_insert(m, &s, &q, &seat, value);
+        *actual = value;
     }
-    spot_insert(m, &s, q, &seat, value);
-    *actual = value;
     seat_release(m, &seat);
-    return 0;
+    return result;
+}
+
+static ALWAYS_INLINE int flat_load_or_store(struct flat *m, struct query *q, bool integers, void *value, void **actual)
+{
+    struct spot s;
+    flat_help(m);
+    spot_find(m, q, integers, &s);
+    void *p = s.in != NULL ? spot_value(&s) : NULL;
+    if (p == NULL)
+        return flat_load_or_store_slow(m, *q, s, value, actual);
+    *actual = value_decode(p);
+    return 1;
 }
 
 /* ---- delete ---- */
@@ -276,31 +301,31 @@ static uint64_t chain_trim(struct spot *s, struct bucket *b)
 }
 
 /* Takes the key out, in a section, and ends it. Returns its value. */
-static void *spot_delete(struct flat *m, struct spot *s)
+static NOINLINE void *spot_delete(struct flat *m, struct spot s)
 {
-    struct bucket *b = s->in;
-    void *old = ld_relaxed(&b->value[s->slot]); /* relaxed: under the lock */
-    uint64_t word = ld_relaxed(&b->word[s->slot]); /* relaxed: as above */
-    uint64_t index = (uint64_t)(s->home - table_home(s->t, 0, 0));
-    st_release(&b->value[s->slot], NULL); /* P4: before the word, so that who sees a foreign word sees no value */
-    st_release(&b->word[s->slot], foreign_word(m, s->t, index)); /* P3 */
-    uint64_t given = chain_trim(s, b);
-    long keys = counter_add(&s->t->era->keys, -1);
-    spot_unlock(m, s);
-    overflow_give_back(s->t, given);
+    struct bucket *b = s.in;
+    void *old = ld_relaxed(&b->value[s.slot]); /* relaxed: under the lock */
+    uint64_t word = ld_relaxed(&b->word[s.slot]); /* relaxed: as above */
+    uint64_t index = (uint64_t)(s.home - table_home(s.t, 0, 0));
+    st_release(&b->value[s.slot], NULL); /* P4: before the word, so that who sees a foreign word sees no value */
+    st_release(&b->word[s.slot], foreign_word(m, s.t, index)); /* P3 */
+    uint64_t given = chain_trim(&s, b);
+    long keys = counter_add(&s.t->era->keys, -1);
+    spot_unlock(m, &s);
+    overflow_give_back(s.t, given);
     if (m->map.key.kind != SYNCMAP_U64)
         record_retire(m, word_record(word));
-    if (unlikely(time_to_look(s->t, keys)))
-        flat_shrink_slow(m, s->t);
+    if (unlikely(time_to_look(s.t, keys)))
+        flat_shrink_slow(m, s.t);
     return value_decode(old);
 }
 
-static int flat_load_and_delete(struct flat *m, struct query *q, void **previous)
+static ALWAYS_INLINE int flat_load_and_delete(struct flat *m, struct query *q, bool integers, void **previous)
 {
     struct spot s;
     flat_help(m);
     do {
-        spot_find(m, q, &s);
+        spot_find(m, q, integers, &s);
         if (s.in == NULL) {
             if (bucket_unchanged(s.home, s.header))
                 return 0;
@@ -309,7 +334,7 @@ static int flat_load_and_delete(struct flat *m, struct query *q, void **previous
         if (spot_lock(&s, BUCKET_VERSION))
             break;
     } while (true);
-    *previous = spot_delete(m, &s);
+    *previous = spot_delete(m, s);
     return 1;
 }
 
@@ -317,11 +342,12 @@ static int flat_load_and_delete(struct flat *m, struct query *q, void **previous
 
 /* Finds the key with a value that equals `expected`, and takes the lock; true then, and in a section. version: as in spot_lock(). Runs
  * user code, before. */
-static bool spot_lock_equal(struct flat *m, const struct query *q, void *expected, struct spot *s, uint64_t version)
+static ALWAYS_INLINE bool spot_lock_equal(struct flat *m, const struct query *q, bool integers, void *expected, struct spot *s,
+                                          uint64_t version)
 {
     flat_help(m);
     for (;;) {
-        spot_find(m, q, s);
+        spot_find(m, q, integers, s);
         void *p = s->in != NULL ? spot_value(s) : NULL;
         if (p == NULL) {
             if (bucket_unchanged(s->home, s->header))
@@ -338,22 +364,22 @@ static bool spot_lock_equal(struct flat *m, const struct query *q, void *expecte
     }
 }
 
-static int flat_compare_and_swap(struct flat *m, struct query *q, void *expected, void *desired, void **previous)
+static ALWAYS_INLINE int flat_compare_and_swap(struct flat *m, struct query *q, bool integers, void *expected, void *desired, void **previous)
 {
     struct spot s;
-    if (!spot_lock_equal(m, q, expected, &s, 0))
+    if (!spot_lock_equal(m, q, integers, expected, &s, 0))
         return 0;
     *previous = spot_replace(&s, desired);
     spot_unlock(m, &s);
     return 1;
 }
 
-static int flat_compare_and_delete(struct flat *m, struct query *q, void *expected, void **previous)
+static ALWAYS_INLINE int flat_compare_and_delete(struct flat *m, struct query *q, bool integers, void *expected, void **previous)
 {
     struct spot s;
-    if (!spot_lock_equal(m, q, expected, &s, BUCKET_VERSION))
+    if (!spot_lock_equal(m, q, integers, expected, &s, BUCKET_VERSION))
         return 0;
-    *previous = spot_delete(m, &s);
+    *previous = spot_delete(m, s);
     return 1;
 }
 

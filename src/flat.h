@@ -175,12 +175,14 @@ static inline struct bucket *table_home(struct flat_table *t, unsigned shift, ui
 
 static bool flat_init(struct flat *m, size_t capacity);
 static bool flat_destroy_step(struct flat *m);
-static int flat_load(struct flat *m, const struct query *q, void **value);
-static int flat_swap(struct flat *m, struct query *q, void *value, void **previous);
-static int flat_load_or_store(struct flat *m, struct query *q, void *value, void **actual);
-static int flat_load_and_delete(struct flat *m, struct query *q, void **previous);
-static int flat_compare_and_swap(struct flat *m, struct query *q, void *expected, void *desired, void **previous);
-static int flat_compare_and_delete(struct flat *m, struct query *q, void *expected, void **previous);
+/* integers: whether the keys are; a constant where speed counts. */
+static int flat_load(struct flat *m, const struct query *q, bool integers, void **value);
+static ALWAYS_INLINE int flat_swap(struct flat *m, struct query *q, bool integers, void *value, void **previous);
+static ALWAYS_INLINE int flat_load_or_store(struct flat *m, struct query *q, bool integers, void *value, void **actual);
+static ALWAYS_INLINE int flat_load_and_delete(struct flat *m, struct query *q, bool integers, void **previous);
+static ALWAYS_INLINE int flat_compare_and_swap(struct flat *m, struct query *q, bool integers, void *expected, void *desired,
+                                               void **previous);
+static ALWAYS_INLINE int flat_compare_and_delete(struct flat *m, struct query *q, bool integers, void *expected, void **previous);
 static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *), void *context);
 static int flat_clear(struct flat *m);
 static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan);

@@ -87,7 +87,7 @@
 /* ---- searches, and mu ---- */
 
 /* The entry of a key, or NULL. frozen: the table is or was read. Else mu is held, or the caller knows (find_unlocked). */
-static inline struct entry *find(const struct table *t, const struct query *q, bool frozen)
+static ALWAYS_INLINE struct entry *find(const struct table *t, const struct query *q, bool frozen)
 {
     const struct slot *slots = table_slots(t);
     for (size_t i = q->hash & t->mask;; i = (i + 1) & t->mask) {

@@ -347,7 +347,7 @@ static NOINLINE void reclaim_poll_slow(struct thread *self)
         collect(self, EFFORT_POLL);
 }
 
-static inline void reclaim_poll(void)
+static ALWAYS_INLINE void reclaim_poll(void)
 {
     struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
     if (unlikely(self == NULL))

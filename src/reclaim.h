@@ -145,7 +145,7 @@ static struct {
 static struct thread *pin_enter_slow(bool may_attach);
 
 /* Pins for one operation. The result goes to pin_leave(). may_attach: the operation may allocate. */
-static inline struct thread *pin_enter(bool may_attach)
+static ALWAYS_INLINE struct thread *pin_enter(bool may_attach)
 {
     struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
     if (unlikely(self == NULL))
@@ -160,7 +160,7 @@ static inline struct thread *pin_enter(bool may_attach)
     return ours;
 }
 
-static inline void pin_leave(struct thread *ours)
+static ALWAYS_INLINE void pin_leave(struct thread *ours)
 {
     if (ours == NULL)
         return;
@@ -185,7 +185,7 @@ static void slot_give_back(struct reclaim_slot *slot);
 static void reclaim_retire(struct reclaim_link *link, const struct reclaim_class *class, size_t bytes);
 
 /* Tries a pass if this thread has retired enough. With no lock held: it runs user code. */
-static inline void reclaim_poll(void);
+static ALWAYS_INLINE void reclaim_poll(void);
 
 /* Retires an object that is to go last. Takes the collector's mutex. */
 static void reclaim_retire_last(struct reclaim_last *last, const struct reclaim_class *class);

@@ -96,7 +96,7 @@ static NOINLINE struct thread *section_enter_slow(struct thread *self);
 
 /* A section: no fork takes place in it. No user code, allocation or wait in it but for the lock that it is for. The
  * result goes to section_leave(). */
-static inline struct thread *section_enter(void)
+static ALWAYS_INLINE struct thread *section_enter(void)
 {
     struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
     if (unlikely(self == NULL))
@@ -106,7 +106,7 @@ static inline struct thread *section_enter(void)
     return likely(!ld_acquire(&thread_forking)) ? self : section_enter_slow(self); /* P6 */
 }
 
-static inline void section_leave(struct thread *self)
+static ALWAYS_INLINE void section_leave(struct thread *self)
 {
     if (likely(self != &thread_shared))
         st_release(&self->section, 0); /* P5 */

@@ -457,6 +457,13 @@ static void new_is_refused(void **state)
     }
 }
 
+/* Where the key is, or what it needs. False: memory is out. */
+static bool find_or_reserve(struct flat *m, const struct query *q, struct spot *s, struct flat_seat *seat)
+{
+    spot_find_again(m, q, s);
+    return s->in != NULL || seat_reserve(m, s, q, seat);
+}
+
 /* What an operation made ready and did not need: the record, the overflow bucket. */
 static void seats_are_given_back(void **state)
 {
@@ -466,21 +473,21 @@ static void seats_are_given_back(void **state)
     long long blocks = atomic_load(&counting.live_blocks);
     struct flat_seat seat = {0};
     struct spot s;
-    assert_true(spot_find_or_reserve(f.flat, &q, &s, &seat));
+    assert_true(find_or_reserve(f.flat, &q, &s, &seat));
     assert_non_null(seat.record);
     assert_int_not_equal(seat.overflow, 0);
     assert_int_equal(ld_relaxed(&root_of(f)->used), 1);
     struct record *record = seat.record;
     put(f, SLOTS + 1); /* another is quicker */
     assert_false(spot_lock(&s, BUCKET_VERSION));
-    assert_true(spot_find_or_reserve(f.flat, &q, &s, &seat)); /* it has an overflow bucket now, with a free slot */
+    assert_true(find_or_reserve(f.flat, &q, &s, &seat)); /* it has an overflow bucket now, with a free slot */
     assert_ptr_equal(seat.record, record);
     begin_move(f, 2 * BUCKETS);
     move_all(f);
-    assert_true(spot_find_or_reserve(f.flat, &q, &s, &seat)); /* in another table */
+    assert_true(find_or_reserve(f.flat, &q, &s, &seat)); /* in another table */
     for (uint64_t n = SLOTS + 2; n <= 2 * SLOTS; n++) /* and that is full, too */
         put(f, n);
-    assert_true(spot_find_or_reserve(f.flat, &q, &s, &seat));
+    assert_true(find_or_reserve(f.flat, &q, &s, &seat));
     assert_ptr_equal(seat.t, root_of(f));
     seat_release(f.flat, &seat);
     for (uint64_t n = SLOTS + 1; n <= 2 * SLOTS; n++)
@@ -513,15 +520,15 @@ static void end_half_moved(uint64_t buckets, int chunks, bool records, int how)
         struct flat_seat seat = {0};
         struct spot s, s_absent;
         syncmap_pin();
-        spot_find(f.flat, &q, &s);
-        assert_true(spot_find_or_reserve(f.flat, &absent, &s_absent, &seat));
+        spot_find_again(f.flat, &q, &s);
+        assert_true(find_or_reserve(f.flat, &absent, &s_absent, &seat));
         assert_int_equal(syncmap_clear(f.m), 0);
         assert_int_equal(syncmap_len(f.m), 0);
         put(f, 5);
         if (how == 2) { /* the old era's keys come, go and are replaced, and the rest is moved, and not promoted */
             assert_true(spot_lock(&s_absent, BUCKET_VERSION));
             spot_insert(f.flat, &s_absent, &absent, &seat, value_make(300));
-            spot_find(f.flat, &q, &s); /* absent: it looks at the new root */
+            spot_find_again(f.flat, &q, &s); /* absent: it looks at the new root */
             assert_null(s.in);
             for (int i = 0; next != NULL && ld_relaxed(&t->moved) < BUCKETS; i++) {
                 assert_true(i < 2 * BUCKETS);
@@ -559,8 +566,8 @@ static void late_in_a_cleared_table(void **state)
     struct query q = query_of(f, key_number(f, 3)), other = query_of(f, key_number(f, 4));
     struct spot s, s_other;
     syncmap_pin();
-    spot_find(f.flat, &q, &s);
-    spot_find(f.flat, &other, &s_other);
+    spot_find_again(f.flat, &q, &s);
+    spot_find_again(f.flat, &other, &s_other);
     assert_int_equal(syncmap_clear(f.m), 0);
     put(f, 3);
     assert_true(spot_lock(&s, 0));
@@ -568,10 +575,10 @@ static void late_in_a_cleared_table(void **state)
     value_check(old, 3);
     value_release(old);
     spot_unlock(f.flat, &s);
-    spot_find(f.flat, &q, &s);
+    spot_find_again(f.flat, &q, &s);
     assert_ptr_equal(s.t, root_of(f));
     assert_true(spot_lock(&s_other, BUCKET_VERSION));
-    old = spot_delete(f.flat, &s_other);
+    old = spot_delete(f.flat, s_other);
     value_check(old, 4);
     value_release(old);
     assert_int_equal(syncmap_len(f.m), 1);
