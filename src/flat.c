@@ -44,6 +44,7 @@ static int flat_load(struct flat *m, const struct query *q, bool integers, void 
 
 /* Where a key is, or is not: found without a lock, and true for as long as home's header is `header`. */
 struct spot {
+    uintptr_t root; /* where the search began */
     struct flat_table *t;
     struct bucket *home;
     uint64_t header; /* not LOCKED; once it is: as it is then */
@@ -55,7 +56,7 @@ struct spot {
 static ALWAYS_INLINE void spot_find(struct flat *m, const struct query *q, bool integers, struct spot *s)
 {
     unsigned round = 0;
-    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    uintptr_t root = s->root = ld_seq_cst(&m->root); /* P1 */
     s->t = root_table(root);
     s->home = table_home(s->t, root & ROOT_SHIFT, q->hash);
     for (;;) {
@@ -178,6 +179,9 @@ static bool seat_lock(struct flat *m, const struct query *q, struct spot *s, str
             seat_release(m, seat);
             return false;
         }
+        /* Had an allocator of the user's cleared the map, the key would come before that, into a table that is no more. */
+        if (unlikely(ld_seq_cst(&m->root) != s->root)) /* P1 */
+            continue;
         if (spot_lock(s, s->in != NULL ? 0 : BUCKET_VERSION))
             return true;
     }

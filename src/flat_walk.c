@@ -4,8 +4,8 @@
  *
  * A walk goes by the hash, from 0 to 2^64 - 1, bucket by bucket, and its place is one number: all keys with a smaller hash are behind
  * it. A bucket is a range of hashes in every table, so that place means the same whatever was moved since. Each bucket is read
- * like a search reads it, with a second look at the header, into a buffer; then, with nothing held, its keys are visited whose hash
- * is not behind the place. So no key is visited twice (its hash is passed once), and none is missed that stays (its bucket is read
+ * like a search reads it, with a second look at the header, into a buffer; when that is half full, with nothing held, the keys are
+ * visited whose hash is not behind the place. So no key is visited twice (its hash is passed once), and none is missed that stays (its bucket is read
  * while it is there).
  *
  * A bucket that has more keys than fit into the buffer (its table could not be moved for a while, or the hash is poor) is read more
@@ -41,15 +41,13 @@ static void walk_begin(struct walk *w, const struct flat *m, uint64_t place)
     w->m = &m->map;
     w->from = place;
     w->rounds = false;
+    w->count = 0;
+    w->more = false;
 }
 
-static bool walk_wants(const struct walk *w, uint64_t word)
+/* A round wants what the last ones did not have. */
+static bool walk_round_wants(const struct walk *w, uint64_t word)
 {
-    uint64_t hash = word_hash(&w->m->key, word);
-    if (hash < w->from || hash > w->last)
-        return false;
-    if (!w->rounds)
-        return true;
     if (w->again && word <= w->above)
         return false;
     /* P9; relaxed: it does not change once P3 has published it */
@@ -72,37 +70,73 @@ static unsigned walk_largest(const struct walk *w)
     return at;
 }
 
-static void walk_add(struct walk *w, uint64_t word, void *value)
+/* The buffer is full: the largest goes, which may be the new one. */
+static NOINLINE void walk_squeeze_slow(struct walk *w, uint64_t word, void *value)
 {
-    unsigned at = w->count;
-    if (unlikely(at == WALK_BUFFER)) {
-        w->more = true;
-        at = walk_largest(w);
-        if (walk_order(w, w->found[at].word) <= walk_order(w, word))
-            return;
-    } else {
-        w->count++;
-    }
+    unsigned at = walk_largest(w);
+    w->more = true;
+    if (walk_order(w, w->found[at].word) <= walk_order(w, word))
+        return;
     w->found[at].word = word;
     w->found[at].value = value;
 }
 
-/* Reads a chain. False: it has changed meanwhile, and what was found is not true. */
-static bool walk_read(struct walk *w, struct flat_table *t, struct bucket *home, uint64_t header)
+static ALWAYS_INLINE void walk_add(struct walk *w, uint64_t word, void *value)
 {
-    w->count = 0;
-    w->more = false;
+    if (unlikely(w->count == WALK_BUFFER)) {
+        walk_squeeze_slow(w, word, value);
+        return;
+    }
+    w->found[w->count].word = word;
+    w->found[w->count].value = value;
+    w->count++;
+}
+
+/* Adds what is wanted of one bucket of a chain. */
+static ALWAYS_INLINE void walk_take(struct walk *w, const struct bucket *b, uint64_t span, bool integers)
+{
+    for (unsigned i = 0; i < SLOTS; i++) {
+        uint64_t word = ld_acquire(&b->word[i]); /* P3 */
+        void *value = ld_seq_cst(&b->value[i]);  /* P4 */
+        if (value == NULL || (!integers && word == 0))
+            continue;
+        uint64_t hash = integers ? word : word_record(word)->hash;
+        if (hash - w->from <= span && (likely(!w->rounds) || walk_round_wants(w, word)))
+            walk_add(w, word, value);
+    }
+}
+
+/* The same for integers that fit, without a branch, as none could be foretold. */
+static ALWAYS_INLINE void walk_take_integers(struct walk *w, const struct bucket *b, uint64_t span)
+{
+    unsigned count = w->count;
+    for (unsigned i = 0; i < SLOTS; i++) {
+        uint64_t word = ld_acquire(&b->word[i]); /* P3 */
+        void *value = ld_seq_cst(&b->value[i]);  /* P4 */
+        w->found[count].word = word;
+        w->found[count].value = value;
+        count += (value != NULL) & (word - w->from <= span);
+    }
+    w->count = count;
+}
+
+/* Reads a chain, behind what was found before. False: it has changed meanwhile, and nothing was found. */
+static ALWAYS_INLINE bool walk_read(struct walk *w, struct flat_table *t, struct bucket *home, uint64_t header, bool integers)
+{
+    const uint64_t span = w->last - w->from;
+    const unsigned before = w->count;
     for (struct bucket *b = home;;) {
-        for (unsigned i = 0; i < SLOTS; i++) {
-            uint64_t word = ld_acquire(&b->word[i]); /* P3 */
-            void *value = ld_seq_cst(&b->value[i]);  /* P4 */
-            if (value != NULL && (w->m->key.kind == SYNCMAP_U64 || word != 0) && walk_wants(w, word))
-                walk_add(w, word, value);
-        }
+        if (integers && likely(w->count <= WALK_BUFFER - SLOTS))
+            walk_take_integers(w, b, span);
+        else
+            walk_take(w, b, span, integers);
         uint64_t link = ld_acquire(&b->tags) >> LINK_SHIFT; /* P5 */
         uint64_t now = ld_relaxed(&home->header); /* relaxed: P2; see V4 */
-        if (((now ^ header) & ~(uint64_t)(BUCKET_LOCKED | BUCKET_MOVED)) != 0)
+        if (unlikely(((now ^ header) & ~(uint64_t)(BUCKET_LOCKED | BUCKET_MOVED)) != 0)) {
+            w->count = before;
+            w->more = false;
             return false;
+        }
         if (link == 0)
             return true;
         b = overflow_at(&t->overflow, link - 1);
@@ -110,12 +144,14 @@ static bool walk_read(struct walk *w, struct flat_table *t, struct bucket *home,
 }
 
 /* Visits what was found; false: the visit said stop. */
-static bool walk_visit(const struct walk *w, bool (*visit)(syncmap_key, void *, void *), void *context)
+static ALWAYS_INLINE bool walk_visit(const struct walk *w, bool integers, bool (*visit)(syncmap_key, void *, void *), void *context)
 {
     for (unsigned i = 0; i < w->count; i++) {
         void *value = value_decode(w->found[i].value);
         value_hand_out(w->m, value);
-        if (!visit(word_key(&w->m->key, w->found[i].word), value, context))
+        uint64_t word = w->found[i].word;
+        syncmap_key key = integers ? syncmap_u64(unhash_u64(word, w->m->key.seed)) : record_key(&w->m->key, word_record(word));
+        if (!visit(key, value, context))
             return false;
     }
     return true;
@@ -130,9 +166,11 @@ static NOINLINE bool walk_rounds_slow(struct flat *m, struct walk *w, struct fla
     w->last = w->from;
     w->age = add_seq_cst(&m->ages, 1) + 1; /* P9 */
     do {
-        while (!walk_read(w, t, home, ld_seq_cst(&home->header))) /* P2 */
+        w->count = 0;
+        w->more = false;
+        while (!walk_read(w, t, home, ld_seq_cst(&home->header), false)) /* P2 */
             continue;
-        if (!walk_visit(w, visit, context))
+        if (!walk_visit(w, false, visit, context))
             return false;
         if (w->count > 0)
             w->above = w->found[walk_largest(w)].word;
@@ -158,7 +196,7 @@ static NOINLINE bool walk_keep_slow(struct walk *w)
 }
 
 /* Reads the bucket of w->from, and sets w->last. Returns it, and its table. */
-static struct bucket *walk_find(struct flat *m, struct walk *w, struct flat_table **in)
+static ALWAYS_INLINE struct bucket *walk_find(struct flat *m, struct walk *w, bool integers, struct flat_table **in)
 {
     struct flat_table *t = root_table(ld_seq_cst(&m->root)); /* P1 */
     for (;;) {
@@ -170,35 +208,53 @@ static struct bucket *walk_find(struct flat *m, struct walk *w, struct flat_tabl
         }
         w->last = w->from | (((uint64_t)1 << t->shift) - 1);
         *in = t;
-        if (walk_read(w, t, home, header))
+        if (likely(walk_read(w, t, home, header, integers)))
             return home;
     }
 }
 
-/* Visits keys of one bucket from *place on, all as a rule, and moves that behind them; to 0 after the last. False: the visit said stop. The caller has
+/* Visits keys of some buckets from *place on, and moves that behind them; to 0 after the last. False: the visit said stop. The caller has
  * pinned by syncmap_pin(): what was read stays, whatever the visit does. */
-static bool walk_bucket(struct flat *m, uint64_t *place, bool (*visit)(syncmap_key, void *, void *), void *context)
+static ALWAYS_INLINE bool walk_buckets(struct flat *m, bool integers, uint64_t *place, bool (*visit)(syncmap_key, void *, void *),
+                                       void *context)
 {
     struct walk w;
-    struct flat_table *t;
     walk_begin(&w, m, *place);
-    struct bucket *home = walk_find(m, &w, &t);
-    if (unlikely(w.more) && walk_keep_slow(&w)) {
-        *place = w.from + 1;
-        return walk_rounds_slow(m, &w, t, home, visit, context);
-    }
-    *place = w.last + 1;
-    return walk_visit(&w, visit, context);
+    do {
+        struct flat_table *t;
+        unsigned before = w.count;
+        struct bucket *home = walk_find(m, &w, integers, &t);
+        if (unlikely(w.more)) {
+            if (before > 0) { /* next time, alone; what was found before is what has smaller hashes */
+                w.count = before;
+                break;
+            }
+            if (walk_keep_slow(&w)) {
+                *place = w.from + 1;
+                return walk_rounds_slow(m, &w, t, home, visit, context);
+            }
+            w.from = w.last + 1;
+            break;
+        }
+        w.from = w.last + 1;
+    } while (w.from != 0 && w.count <= WALK_BUFFER / 2);
+    *place = w.from;
+    return walk_visit(&w, integers, visit, context);
+}
+
+static ALWAYS_INLINE int walk_all(struct flat *m, bool integers, bool (*visit)(syncmap_key, void *, void *), void *context)
+{
+    uint64_t place = 0;
+    do
+        if (!walk_buckets(m, integers, &place, visit, context))
+            return 0;
+    while (place != 0);
+    return 1;
 }
 
 static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *), void *context)
 {
-    uint64_t place = 0;
-    do
-        if (!walk_bucket(m, &place, visit, context))
-            return 0;
-    while (place != 0);
-    return 1;
+    return m->map.key.kind == SYNCMAP_U64 ? walk_all(m, true, visit, context) : walk_all(m, false, visit, context);
 }
 
 /* ---- scan ---- */
@@ -240,7 +296,7 @@ static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan)
         struct walk w;
         struct flat_table *t;
         walk_begin(&w, m, *place);
-        struct bucket *home = walk_find(m, &w, &t);
+        struct bucket *home = m->map.key.kind == SYNCMAP_U64 ? walk_find(m, &w, true, &t) : walk_find(m, &w, false, &t);
         if (unlikely(w.more) && walk_keep_slow(&w)) {
             *place = w.from + 1;
             walk_rounds_slow(m, &w, t, home, scan_visit, scan);

@@ -224,29 +224,13 @@ static void give_entries_to_tables(struct read_dirty *m, struct table *read, str
     st_relaxed(&m->expunged_count, 0); /* relaxed: under mu; room_reserve() only guesses by it */
 }
 
-/* Where there is such a kind: a mutex that spins for a moment before it sleeps. What is done under mu takes less time than to
- * wake a thread. */
-static bool mu_init(pthread_mutex_t *mu)
-{
-#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
-    pthread_mutexattr_t attributes;
-    if (pthread_mutexattr_init(&attributes) == 0) {
-        bool made = pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP) == 0 && pthread_mutex_init(mu, &attributes) == 0;
-        pthread_mutexattr_destroy(&attributes);
-        if (made)
-            return true;
-    }
-#endif
-    return pthread_mutex_init(mu, NULL) == 0;
-}
-
 static bool rd_init(struct read_dirty *m, size_t capacity)
 {
     m->table_class.release = table_release;
     m->entry_class.release = entry_release;
     m->era_class.release = era_release;
     st_relaxed(&m->capacity, capacity); /* relaxed: nobody else has the map yet */
-    if (!mu_init(&m->mu))
+    if (pthread_mutex_init(&m->mu, NULL) != 0)
         return false;
     m->era = era_new(m);
     if (m->era == NULL) {

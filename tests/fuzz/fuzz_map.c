@@ -328,11 +328,15 @@ static void call_misses(struct call *c)
 
 static void call(struct machine *m);
 
-/* Memory is got before the first visible step of an operation, so a call from there is over before the operation is. (For
- * a call from `equal` that could be either way, so it makes none.) */
+/* Memory that an operation needs is got before its first visible step, so a call from there is over before the operation is. (For
+ * a call from `equal` that could be either way, so it makes none. Nor does one that flat makes a table by after a key came or went,
+ * which the reference does not know of yet.) */
 static void talk(struct machine *m)
 {
     if (!m->talks || m->left == 0 || m->depth == DEPTH_MAX) return;
+    for (int i = 0; i < MAPS; i++) {
+        if (m->side[i].bed.map && syncmap_len(m->side[i].bed.map) != reference_len(&m->side[i].reference)) return;
+    }
     m->talks = false;
     m->depth++;
     call(m);

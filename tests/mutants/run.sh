@@ -20,7 +20,7 @@ fi
 # Stages: build directory, targets, environment, and the tests (a regular expression of ctest's) that are run then.
 stages=(
   "plain|model|BOUND=1|^model/[12]"
-  "plain|unit_reclaim unit_reclaim_checked unit_key unit_read_dirty unit_read_dirty_memory unit_signals||^unit/"
+  "plain|units||^unit/"
   "plain|model||^model/[12]"
   "plain|history_map||^history/map"
   "plain|all||^(api|fault|fuzz)/"

@@ -1,0 +1,938 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The buckets of flat (src/flat.h): headers, lock-free searches, sections, overflow buckets that are used again, moving.
+ *
+ * WHAT IS MODELLED. PROCS processes make OPS operations each on the integer keys 0, 2 and 4: load, store (swap), load_or_store,
+ * load_and_delete, compare_and_swap, a walk over the key's bucket, and moving of a group of buckets to next (with promotion
+ * after the last), in every combination, on a map that begins in one of some states (see begin()). The root has a next from the
+ * beginning. A hash has three bits and is the key. Without HALVE the root has two buckets and next four (0 and 2 share a
+ * bucket, and part when it is moved), with HALVE four and two (0 and 2 come together). Keys 1 and 5 are there in some
+ * states only to make chains longer.
+ *
+ * A bucket has one slot. So the second key of a home is in an overflow bucket, and three keys make a chain of three; that a search
+ * reads the slots of one bucket one after the other is what it does here with the buckets of a chain. Foreign words (V5)
+ * are as in the code, which makes each of the three keys the foreign word of a bucket that another one has or gets; memory that
+ * was never used reads as key 0. The buckets of next begin with keys that belong there, and false values: nobody may look.
+ *
+ * Every access without the lock, and every change under it that others may see, is a step of its own. Merged into one step are:
+ *
+ *   - root and the beginning of an operation; a load and what is decided from it alone;
+ *   - taking from and giving to the stack of overflow buckets (one CAS each), and making one taken ready (but for its key);
+ *   - what is only looked at under the lock by who has it;
+ *   - copying a group to next, where by V8 nobody is.
+ *
+ * A writer waits for a lock before it begins to search, as spot_find() does; a search does not. An operation begins with its first step
+ * and ends with its last.
+ *
+ * NOT MODELLED. That another order than one for all might be seen: spin works with sequential consistency only, so that P1 to P9, and
+ * the exchange that ends a section, are not what is checked here (stress/litmus does that for two keys, on the machine it runs
+ * on). Records, tags and ages; clear; counts, and when to grow; reclamation (reclaim.pml: who is in a table keeps it);
+ * want of memory; a second next.
+ *
+ * ASSERTED
+ *   linearizable  A ghost map G, one value a key, changes where operations take effect: at the store of the value, or of the link
+ *                 to its overflow bucket. An operation that changes a value must find G's there (so of two that insert
+ *                 one key, one wins). One that only looks must return a value that G had for that key between its beginning and its end.
+ *                 So a value of another key, or none where there was always one, is an error.
+ *   at the end    the map holds what G holds: nothing is lost in a move.
+ *   V1, V5, V7    whenever a section ends: each key with a value is where V1 says, once, and with G's value; free slots
+ *                 have foreign words; no overflow bucket in a chain is free.
+ *
+ * RESULTS_ONLY leaves V1, V5 and V7 out: what of that gives a wrong result? The switches are run so.
+ *
+ * SWITCHES. Each takes one thing away; the model must then fail.
+ *   INSERT_KEEPS_VERSION   no new version for a new key
+ *   DELETE_KEEPS_VERSION   nor for one that goes
+ *   VERSION_AT_UNLOCK      the new version comes when the section ends, after the words
+ *   FREE_KEEPS_WORD        the word of a free slot stays the key's: a search in the section that puts another key there sees the
+ *                          old word with the new value
+ *   VALUE_FIRST            a new key's value before its word: a walk finds the value under a foreign word
+ *   HIT_NOT_VALIDATED      load returns what it found without a second look
+ *   MISS_NOT_VALIDATED     or that it found nothing
+ *   UNLINK_KEEPS_VERSION   no second new version for an overflow bucket that was unlinked: who is in it misses what was behind it
+ *   GIVEN_EARLY            it is given away before the section has ended
+ *   LINKED_FIRST           an overflow bucket is linked before it is made
+ *   LOCK_IGNORES_VERSION   a writer takes the lock of a bucket that has changed since it searched
+ *   LOCK_IGNORES_MOVED     or was moved since
+ *   NO_RECHECK             compare_and_swap does not look at the value again under the lock
+ *   MOVED_EARLY            MOVED before the copy
+ *   MOVED_IGNORED          a search reads a bucket that was moved
+ *   ONE_HALF               with HALVE: only the first of the two is locked
+ *   PROMOTED_EARLY         promotion after the first group
+ * One takes away what nothing depends on, and must not fail:
+ *   LOOK_WITHOUT_MOVED     the second look does not mind MOVED: what a search found in a bucket that was moved meanwhile was true when MOVED
+ *                          was set, so after the search began. (Writers look by their CAS, and need it: LOCK_IGNORES_MOVED.)
+ */
+#ifndef PROCS
+#define PROCS 2
+#endif
+#ifndef OPS
+#define OPS 2
+#endif
+
+#ifdef HALVE
+#define HOMES0 4
+#define SHIFT0 1
+#define HOMES1 2
+#define SHIFT1 2
+#define GROUP  2
+#else
+#define HOMES0 2
+#define SHIFT0 2
+#define HOMES1 4
+#define SHIFT1 1
+#define GROUP  1
+#endif
+#define OVERFLOW0 4
+#define OVERFLOW1 6
+
+/* Buckets are numbered from 1: homes and overflow of the first table, then of its next. 0: none. */
+#define FIRST0  1
+#define FIRST1  (FIRST0 + HOMES0 + OVERFLOW0)
+#define BUCKETS (FIRST1 + HOMES1 + OVERFLOW1)
+
+#define LOCKED  1
+#define MOVED   2
+#define VERSION 4
+
+/* Choices: MOVE of two groups, then the operations on each of three keys. */
+#define LOAD             0
+#define STORE            1
+#define LOAD_OR_STORE    2
+#define LOAD_AND_DELETE  3
+#define COMPARE_AND_SWAP 4
+#define WALK             5
+#define MOVE             6
+#define CHOICE(op)       (2 + 3 * (op))
+#ifdef FEW
+#define CHOICES          CHOICE(COMPARE_AND_SWAP)
+#else
+#define CHOICES          CHOICE(MOVE)
+#endif
+
+#define KEYS 6
+#define FALSE_VALUE 14
+
+#define BIT(i) (1 << (i))
+
+byte header[BUCKETS];
+byte word[BUCKETS];
+byte value[BUCKETS];
+byte link[BUCKETS];
+bool promoted;   /* root is next */
+byte left_groups; /* to be moved */
+int free;        /* set of overflow buckets */
+
+/* Ghosts. */
+byte G[KEYS];
+short seen[PROCS]; /* set of the values that G had for its key since the operation began */
+byte key[PROCS];
+byte under_way;    /* set of processes */
+byte ended;
+
+hidden byte i, j, f;
+byte first[PROCS]; /* the first operation of each */
+
+#define HOME0(k) (FIRST0 + ((k) >> SHIFT0))
+#define HOME1(k) (FIRST1 + ((k) >> SHIFT1))
+#define IN_NEXT(b) ((b) >= FIRST1)
+#define BELONGS(h, k) ((h) == (IN_NEXT(h) -> HOME1(k) : HOME0(k)))
+#define FOREIGN(h) (IN_NEXT(h) -> (((h) - FIRST1) ^ 1) << SHIFT1 : (((h) - FIRST0) ^ 1) << SHIFT0)
+/* By V1. */
+#define WHERE(k) (promoted || (header[HOME0(k)] & MOVED) -> HOME1(k) : HOME0(k))
+
+/* ---- ghosts ---- */
+
+inline set_G(k, v)
+{
+    G[k] = v;
+    for (i : 0 .. PROCS - 1) {
+        if
+        :: (under_way & BIT(i)) && key[i] == k -> seen[i] = seen[i] | BIT(v)
+        :: else
+        fi
+    };
+    i = 0
+}
+
+/* The operation takes effect: the key's value was `old`, and is v. */
+inline change(old, v)
+{
+    assert(G[k] == old);
+    set_G(k, v)
+}
+
+/* The operation returns v (0: nothing), and changed nothing. */
+inline returns(v)
+{
+    assert(seen[me] & BIT(v))
+}
+
+/* f: the value of key j, where V1 says; it is there once in most. */
+inline find_by_V1()
+{
+    i = WHERE(j);
+    f = 0;
+    do
+    :: i != 0 ->
+        if
+        :: word[i] == j && value[i] != 0 -> assert(f == 0); f = value[i]
+        :: else
+        fi;
+        i = link[i]
+    :: else -> break
+    od
+}
+
+inline check_map()
+{
+    for (j : 0 .. KEYS - 1) {
+        find_by_V1();
+        assert(f == G[j])
+    };
+    j = 0; f = 0
+}
+
+/* A section in bucket h is about to end. */
+inline check(h)
+{
+#ifdef RESULTS_ONLY
+    skip
+#else
+    check_map();
+    i = h;
+    do
+    :: i != 0 ->
+        assert(value[i] != 0 -> BELONGS(h, word[i]) : !BELONGS(h, word[i])); /* V1, V5 */
+        assert(i == h || value[i] != 0); /* V7 */
+        i = link[i]
+    :: else -> break
+    od
+#endif
+}
+
+inline start()
+{
+    under_way = under_way | BIT(me);
+    key[me] = k;
+    seen[me] = BIT(G[k])
+}
+
+/* It gives back an overflow bucket that it did not need, too. */
+inline finish()
+{
+    free = free | spares;
+    under_way = under_way & ~BIT(me);
+    seen[me] = 0;
+    key[me] = 0;
+    op = 0; k = 0; home = 0; h = 0; b = 0; l = 0; at = 0; last = 0; n = 0; late = 0; spares = 0; new = 0;
+    if
+    :: left == 0 ->
+        ended++;
+        if
+        :: ended == PROCS -> check_map()
+        :: else
+        fi
+    :: else
+    fi
+}
+
+/* ---- searches ---- */
+
+#ifdef LOOK_WITHOUT_MOVED
+#define LOOK (LOCKED | MOVED)
+#else
+#define LOOK LOCKED
+#endif
+#define UNCHANGED (((header[home] ^ h) & ~(LOCKED)) == 0)
+#define UNCHANGED_FOR_SEARCH (((header[home] ^ h) & ~(LOOK)) == 0)
+#ifdef MOVED_IGNORED
+#define FOLLOWS (IS_WRITER && (header[home] & MOVED))
+#else
+#define FOLLOWS (header[home] & MOVED)
+#endif
+#define IS_WRITER (op != LOAD && op != WALK)
+
+/* Reads the header, of next's bucket if need be; writers wait. */
+inline begin_search()
+{
+    do
+    :: atomic {
+            FOLLOWS || !IS_WRITER || !(header[home] & LOCKED) ->
+            if
+            :: FOLLOWS -> home = HOME1(k)
+            :: else -> h = header[home]; b = home; break
+            fi
+        }
+    od
+}
+
+#ifdef FREE_KEEPS_WORD /* writers know better, so that what a load returns is what shows */
+#define HAS_KEY (word[b] == k && !(IS_WRITER && value[b] == 0))
+#else
+#define HAS_KEY (word[b] == k)
+#endif
+
+/* The bucket that has the key: at. */
+inline find()
+{
+    at = 0;
+    begin_search();
+    do
+    :: l = link[b];
+        atomic {
+            if
+            :: HAS_KEY -> at = b; l = 0; b = 0; break
+            :: !HAS_KEY && l == 0 -> b = 0; break
+            :: else
+            fi
+        };
+        atomic {
+            if
+            :: UNCHANGED_FOR_SEARCH -> b = l; l = 0
+            :: else -> b = 0; l = 0; break
+            fi
+        }
+    od
+}
+
+inline load()
+{
+    do
+    :: find();
+        if
+        :: at != 0 -> n = value[at]
+        :: else
+        fi;
+        atomic {
+            if
+            :: UNCHANGED_FOR_SEARCH -> returns(n); finish(); break
+#ifdef HIT_NOT_VALIDATED
+            :: !UNCHANGED_FOR_SEARCH && n != 0 -> returns(n); finish(); break
+#endif
+#ifdef MISS_NOT_VALIDATED
+            :: !UNCHANGED_FOR_SEARCH && n == 0 -> returns(0); finish(); break
+#endif
+            :: else -> n = 0
+            fi
+        }
+    od
+}
+
+/* Of all that a walk finds in the chain, `n` is the value of the key. */
+inline walk()
+{
+    do
+    :: b == 0 -> begin_search()
+    :: atomic { b != 0 -> at = word[b] };
+        atomic {
+            if
+            :: at == k && value[b] != 0 -> n = value[b]
+            :: else /* another key, or a foreign word, which walk_wants() leaves out */
+            fi;
+            at = 0
+        };
+        l = link[b];
+        atomic {
+            if
+            :: UNCHANGED_FOR_SEARCH && l != 0 -> b = l; l = 0
+            :: UNCHANGED_FOR_SEARCH && l == 0 -> returns(n); finish(); break
+            :: else -> b = 0; l = 0; n = 0
+            fi
+        }
+    od
+}
+
+/* ---- sections ---- */
+
+#if defined(LOCK_IGNORES_VERSION)
+#define MAY_LOCK ((header[home] & (LOCKED | MOVED)) == 0)
+#elif defined(LOCK_IGNORES_MOVED)
+#define MAY_LOCK ((header[home] & ~MOVED) == h)
+#else
+#define MAY_LOCK (header[home] == h)
+#endif
+
+#ifdef VERSION_AT_UNLOCK
+#define take_lock(version) header[home] = header[home] + LOCKED; late = version
+#else
+#define take_lock(version) header[home] = header[home] + LOCKED + (version)
+#endif
+#ifdef INSERT_KEEPS_VERSION
+#define INSERT_VERSION 0
+#else
+#define INSERT_VERSION VERSION
+#endif
+#ifdef DELETE_KEEPS_VERSION
+#define DELETE_VERSION 0
+#else
+#define DELETE_VERSION VERSION
+#endif
+
+/* n: whether it has the lock. */
+inline lock(version)
+{
+    atomic {
+        if
+        :: MAY_LOCK -> take_lock(version); h = header[home]; n = 1
+        :: else -> h = 0; n = 0; at = 0; last = 0
+        fi
+    }
+}
+
+inline unlock()
+{
+    check(home);
+    header[home] = h - LOCKED + late
+}
+
+/* Takes an overflow bucket of home's table, if it has none; one of another table is given back. The lowest: one that was
+ * used before sooner than one that was not. */
+inline take_overflow()
+{
+    if
+    :: spares != 0 && IN_NEXT(home) && (spares & (BIT(FIRST1) - 1)) -> free = free | spares; spares = 0
+    :: else
+    fi;
+    if
+    :: spares == 0 ->
+        i = (IN_NEXT(home) -> FIRST1 + HOMES1 : FIRST0 + HOMES0);
+        do
+        :: free & BIT(i) -> break
+        :: else -> i++; assert(i < (IN_NEXT(home) -> BUCKETS : FIRST1)) /* the model is large enough */
+        od;
+        spares = BIT(i);
+        free = free & ~BIT(i);
+        i = 0
+    :: else
+    fi
+}
+
+/* Room for a new key: the free slot `at`; or none, and an overflow bucket that goes behind `last`. */
+inline find_seat()
+{
+    b = home;
+    do
+    :: atomic {
+            if
+            :: value[b] == 0 -> at = b; b = 0; break
+            :: else
+            fi
+        };
+        atomic {
+            l = link[b];
+            if
+            :: l == 0 -> last = b; b = 0; break
+            :: else
+            fi
+        };
+        atomic {
+            if
+            :: UNCHANGED -> b = l; l = 0
+            :: else -> last = b; b = 0; l = 0; break
+            fi
+        }
+    od;
+    if
+    :: last != 0 -> atomic { take_overflow() }
+    :: else
+    fi
+}
+
+#ifdef VALUE_FIRST
+#define fill_first  value[at] = new
+#define fill_second word[at] = k
+#else
+#define fill_first  word[at] = k
+#define fill_second value[at] = new
+#endif
+
+/* Puts the new key into the seat, and ends the section. */
+inline insert()
+{
+    if
+    :: last == 0 ->
+        fill_first;
+        d_step { fill_second; change(0, new) }
+    :: else ->
+        d_step {
+            do
+            :: BIT(at) & spares -> break
+            :: else -> at++
+            od;
+            spares = 0
+        };
+#ifdef LINKED_FIRST
+        link[last] = at;
+#endif
+        d_step { link[at] = 0; word[at] = FOREIGN(home); value[at] = 0 };
+        fill_first;
+#ifdef LINKED_FIRST
+        d_step { fill_second; change(0, new) }
+#else
+        fill_second;
+        d_step { link[last] = at; change(0, new) }
+#endif
+    fi;
+    d_step { unlock(); finish() }
+}
+
+inline replace()
+{
+    d_step { change(value[at], new); value[at] = new };
+    d_step { unlock(); finish() }
+}
+
+/* ---- operations ---- */
+
+/* store, and a load_or_store that has found nothing (in == 0) */
+inline store()
+{
+    do
+    :: find();
+        if
+        :: at != 0 && op == STORE ->
+            lock(0);
+            if
+            :: n != 0 -> replace(); break
+            :: else
+            fi
+        :: at != 0 && op == LOAD_OR_STORE ->
+            n = value[at];
+            atomic {
+                if
+                :: UNCHANGED -> assert(n != 0); returns(n); finish(); break
+                :: else -> n = 0
+                fi
+            }
+        :: else ->
+            find_seat();
+            lock(INSERT_VERSION);
+            if
+            :: n != 0 -> insert(); break
+            :: else
+            fi
+        fi
+    od
+}
+
+inline finds_nothing()
+{
+    atomic {
+        if
+        :: UNCHANGED -> returns(0); finish(); break
+        :: else
+        fi
+    }
+}
+
+inline unlink()
+{
+    b = home;
+    do
+    :: link[b] == at -> break
+    :: else -> b = link[b]
+    od;
+    link[b] = link[at];
+    b = 0;
+    last = at;
+#ifndef UNLINK_KEEPS_VERSION
+    h = h + VERSION
+#endif
+}
+
+inline load_and_delete()
+{
+    do
+    :: find();
+        if
+        :: at == 0 -> finds_nothing()
+        :: else ->
+            lock(DELETE_VERSION);
+            if
+            :: n != 0 -> break
+            :: else
+            fi
+        fi
+    od;
+    if
+    :: op != 0 ->
+        d_step { change(value[at], 0); value[at] = 0 };
+#ifndef FREE_KEEPS_WORD
+        word[at] = FOREIGN(home);
+#endif
+        if
+        :: at != home -> d_step { unlink() }
+        :: else
+        fi;
+#ifdef GIVEN_EARLY
+        free = free | (last != 0 -> BIT(last) : 0);
+        d_step { unlock(); finish() }
+#else
+        d_step { unlock() };
+        d_step { free = free | (last != 0 -> BIT(last) : 0); finish() }
+#endif
+    :: else
+    fi
+}
+
+/* What was expected is there, if anything is: else it would only look. new: what it returns as the value before. */
+inline compare_and_swap()
+{
+    do
+    :: find();
+        if
+        :: at == 0 -> finds_nothing()
+        :: else ->
+            last = value[at];
+            atomic {
+                if
+                :: UNCHANGED
+                :: else -> last = 0
+                fi
+            };
+            if
+            :: last != 0 ->
+                b = last;
+                lock(0);
+                if
+#ifdef NO_RECHECK
+                :: n != 0 ->
+#else
+                :: n != 0 && value[at] == b ->
+#endif
+                    d_step { change(b, new); value[at] = new };
+                    d_step { unlock(); finish() };
+                    break
+                :: n != 0 && value[at] != b -> d_step { unlock(); n = 0; b = 0; last = 0 }
+                :: else -> b = 0
+                fi
+            :: else
+            fi
+        fi
+    od
+}
+
+/* ---- moving ---- */
+
+#define H2 late /* the header of the second home */
+
+/* How many overflow buckets a chain has: added to n. */
+inline count_overflow(which, seen_header)
+{
+    b = which;
+    do
+    :: atomic {
+            b = link[b];
+            if
+            :: b == 0 || ((header[which] ^ seen_header) & ~LOCKED) != 0 -> b = 0; break
+            :: else -> n++
+            fi
+        }
+    od
+}
+
+/* So many of next's as n says, with those that it has. */
+inline take_overflows()
+{
+    for (i : FIRST1 + HOMES1 .. BUCKETS - 1) {
+        if
+        :: spares & BIT(i) -> n = (n > 0 -> n - 1 : 0)
+        :: else
+        fi
+    };
+    for (i : FIRST1 + HOMES1 .. BUCKETS - 1) {
+        if
+        :: n > 0 && (free & BIT(i)) -> n--; free = free & ~BIT(i); spares = spares | BIT(i)
+        :: else
+        fi
+    };
+    assert(n == 0); /* the model is large enough */
+    i = 0
+}
+
+inline make(t)
+{
+    header[t] = 0;
+    word[t] = FOREIGN(t);
+    value[t] = 0;
+    link[t] = 0
+}
+
+/* Adds bucket b's key to next. */
+inline copy_slot()
+{
+    i = HOME1(word[b]);
+    if
+    :: value[i] != 0 ->
+        do
+        :: link[i] != 0 -> i = link[i]
+        :: else -> break
+        od;
+        f = FIRST1 + HOMES1;
+        do
+        :: spares & BIT(f) -> break
+        :: else -> f++
+        od;
+        assert(f < BUCKETS);
+        spares = spares & ~BIT(f);
+        make(f); /* its word is written below */
+        link[i] = f;
+        i = f
+    :: else
+    fi;
+    word[i] = word[b];
+    value[i] = value[b]
+}
+
+inline copy(which)
+{
+    b = which;
+    do
+    :: b != 0 ->
+        if
+        :: value[b] != 0 -> copy_slot()
+        :: else
+        fi;
+        b = link[b]
+    :: else -> break
+    od
+}
+
+/* Makes what the group of key g is moved to. */
+inline make_targets(g)
+{
+    i = HOME1(g);
+    make(i);
+#ifndef HALVE
+    i++;
+    make(i)
+#endif
+}
+
+inline copy_group()
+{
+    make_targets(k);
+    copy(home);
+#ifdef HALVE
+    copy(home + 1);
+#endif
+    i = 0; f = 0
+}
+
+#ifdef HALVE
+#define EITHER(bits) ((header[home] | header[home + 1]) & (bits))
+#else
+#define EITHER(bits) (header[home] & (bits))
+#endif
+
+/* k: a key of the first bucket of the group; home: that one. Headers are read in one step, or two. */
+inline move_group()
+{
+    do
+    :: atomic { header[home] & MOVED -> finish(); goto done }
+    :: atomic { !(header[home] & (MOVED | LOCKED)) -> h = header[home] };
+#ifdef HALVE
+        if
+        :: atomic { header[home + 1] & MOVED -> finish(); goto done }
+        :: atomic { header[home + 1] & LOCKED -> h = 0; goto retry }
+        :: atomic { !(header[home + 1] & (MOVED | LOCKED)) -> H2 = header[home + 1] }
+        fi;
+#endif
+        n = GROUP - 1;
+        count_overflow(home, h);
+#ifdef HALVE
+        count_overflow(home + 1, H2);
+#endif
+        atomic { take_overflows() };
+        atomic {
+            if
+            :: header[home] == h -> header[home] = h + LOCKED; n = 1
+            :: else -> n = 0
+            fi
+        };
+#if defined(HALVE) && !defined(ONE_HALF)
+        atomic {
+            if
+            :: n != 0 && header[home + 1] == H2 -> header[home + 1] = H2 + LOCKED; n = 2
+            :: else
+            fi
+        };
+        if
+        :: n == 1 -> header[home] = h; n = 0
+        :: else
+        fi;
+#endif
+        if
+        :: n != 0 -> break
+        :: else
+        fi;
+retry:
+        H2 = 0
+    od;
+#ifdef MOVED_EARLY
+    header[home] = header[home] | MOVED;
+#endif
+    atomic { copy_group() };
+    d_step {
+        header[home] = h | MOVED;
+        n = 0; h = 0;
+#ifndef HALVE
+        check(HOME1(k));
+        check(HOME1(k + 2))
+#endif
+    };
+#ifdef HALVE
+    d_step { header[home + 1] = H2 | MOVED; H2 = 0 };
+#endif
+    atomic {
+        left_groups--;
+#ifdef PROMOTED_EARLY
+        n = 1
+#else
+        n = (left_groups == 0)
+#endif
+    };
+    if
+    :: n != 0 -> promoted = true
+    :: else
+    fi;
+    d_step { finish() };
+done:
+    skip
+}
+
+proctype process(byte me)
+{
+    byte op, k, home, h, b, l, at, last, n, late, new, left = OPS;
+    int spares;
+    do
+    :: atomic {
+            left > 0 ->
+            if
+            :: left == OPS -> n = first[me]
+            :: left != OPS -> select(n : 0 .. CHOICES - 1)
+            fi;
+            if
+            :: n < CHOICE(LOAD) -> op = MOVE; k = 4 * n
+            :: n >= CHOICE(LOAD) -> op = (n - CHOICE(LOAD)) / 3; k = 2 * ((n - CHOICE(LOAD)) % 3)
+            fi;
+            n = 0;
+            first[me] = 0;
+            new = KEYS + 1 + PROCS * (OPS - left) + me;
+            left--;
+            start();
+            home = (promoted -> HOME1(k) : HOME0(k))
+        };
+        if
+        :: op == LOAD -> load()
+        :: op == STORE || op == LOAD_OR_STORE -> store()
+        :: op == LOAD_AND_DELETE -> load_and_delete()
+        :: op == COMPARE_AND_SWAP -> compare_and_swap()
+        :: op == WALK -> walk()
+        :: op == MOVE && IN_NEXT(home) -> d_step { finish() }
+        :: op == MOVE && !IN_NEXT(home) -> move_group()
+        fi
+    :: atomic { left == 0 -> break }
+    od
+}
+
+/* ---- the beginning ---- */
+
+#ifdef BEGIN
+#define BEGINS(n) (BEGIN == n)
+#else
+#define BEGINS(n) true
+#endif
+
+inline put_in(t, k)
+{
+    word[t] = k;
+    value[t] = k + 1;
+    G[k] = k + 1
+}
+
+/* The next overflow bucket, f, behind bucket t. */
+inline put_behind(t, k)
+{
+    put_in(f, k);
+    link[t] = f;
+    free = free & ~BIT(f);
+    f++
+}
+
+inline begin()
+{
+    for (i : 0 .. HOMES0 - 1) {
+        word[FIRST0 + i] = FOREIGN(FIRST0 + i)
+    };
+    for (i : 0 .. HOMES1 - 1) {
+        word[FIRST1 + i] = i << SHIFT1;
+        value[FIRST1 + i] = FALSE_VALUE
+    };
+    for (i : FIRST0 + HOMES0 .. FIRST1 - 1) {
+        free = free | BIT(i)
+    };
+    for (i : FIRST1 + HOMES1 .. BUCKETS - 1) {
+        free = free | BIT(i)
+    };
+    f = FIRST0 + HOMES0;
+    left_groups = 2;
+    if
+    :: BEGINS(0) -> skip /* nothing */
+    :: BEGINS(1) -> put_in(HOME0(0), 0) /* one key */
+#ifdef HALVE
+    :: BEGINS(2) -> put_in(HOME0(0), 0); put_in(HOME0(2), 2)
+#else
+    :: BEGINS(2) -> put_in(HOME0(0), 0); put_behind(HOME0(0), 2)
+    :: BEGINS(3) -> put_behind(HOME0(0), 2) /* the home itself is free */
+    :: BEGINS(4) -> /* a chain of three; 4 would need an overflow bucket */
+        put_in(HOME0(0), 1);
+        put_behind(HOME0(0), 2);
+        put_behind(FIRST0 + HOMES0, 0);
+        put_in(HOME0(5), 5)
+    :: BEGINS(6) -> put_in(HOME0(1), 1) /* only another key, which stays */
+#endif
+    :: BEGINS(5) -> /* the other group was moved */
+        put_in(HOME0(0), 0);
+        make_targets(4);
+        put_in(HOME1(4), 4);
+        for (i : FIRST0 + GROUP .. FIRST0 + 2 * GROUP - 1) {
+            header[i] = MOVED
+        };
+        left_groups = 1
+    fi;
+    i = 0; f = 0
+}
+
+init {
+    byte choice;
+    atomic {
+        begin();
+        /* Processes are alike, so their first operations may be taken in order. */
+#if PROCS == 3
+        if /* of three, one loads or walks */
+        :: select(choice : CHOICE(LOAD) .. CHOICE(STORE) - 1)
+#ifndef FEW
+        :: select(choice : CHOICE(WALK) .. CHOICES - 1)
+#endif
+        fi;
+        first[2] = choice;
+        select(choice : 0 .. CHOICES - 1);
+        first[0] = choice;
+        select(choice : first[0] .. CHOICES - 1);
+        first[1] = choice;
+#else
+        select(choice : 0 .. CHOICES - 1);
+        first[0] = choice;
+        select(choice : first[0] .. CHOICES - 1);
+        first[1] = choice;
+#endif
+        choice = 0;
+        run process(0);
+        run process(1)
+#if PROCS == 3
+        ; run process(2)
+#endif
+    }
+}
