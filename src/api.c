@@ -305,20 +305,39 @@ static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
     return FOR_VARIANT(m, load_as, key, value);
 }
 
-/* What is in a hurry: integers, and nothing to be acquired. */
-int syncmap_load(syncmap *m, syncmap_key key, void **value)
+/* The end of a load that found its entry, or none. */
+static ALWAYS_INLINE int load_finish(syncmap *m, int result, void *found, void **value, struct thread *pin)
 {
-    if (unlikely(m == NULL || !m->is_quick || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64)))
-        return load_any(m, key, value);
-    uint64_t hash = hash_u64(key.as.u64, m->key.seed);
-    struct thread *pin = pin_enter(false);
-    void *found = NULL;
-    int result = is_flat(m) ? flat_load_integer(flat_of(m), hash, &found) : rd_load_integer(engine_of(m), key, hash, &found);
     check_pinned(m, result == 1 && value != NULL);
     if (likely(value != NULL))
         *value = found;
-    pin_leave(pin);
+    pin_leave_own(pin);
     return result;
+}
+
+/* read has it not, and there is a dirty. */
+static NOINLINE int load_integer_slow(syncmap *m, syncmap_key key, uint64_t hash, void **value, struct thread *pin)
+{
+    void *found = NULL;
+    int result = rd_load_integer_slow(engine_of(m), key, hash, &found);
+    return load_finish(m, result, found, value, pin);
+}
+
+/* What is in a hurry: integers, and nothing to be acquired. It calls nothing but in its last step, so it has no registers to save. */
+int syncmap_load(syncmap *m, syncmap_key key, void **value)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (unlikely(m == NULL || !m->is_quick || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
+        return load_any(m, key, value);
+    uint64_t hash = hash_u64(key.as.u64, m->key.seed);
+    struct thread *pin = pin_enter_own(self);
+    void *found = NULL;
+    int result;
+    if (is_flat(m))
+        result = flat_load_integer(flat_of(m), hash, &found);
+    else if ((result = rd_load_integer(engine_of(m), hash, &found)) < 0)
+        return load_integer_slow(m, key, hash, value, pin);
+    return load_finish(m, result, found, value, pin);
 }
 
 static ALWAYS_INLINE int swap_as(syncmap *m, syncmap_key key, void *value, void **previous, enum variant variant)

@@ -7,7 +7,7 @@
 /* ---- load ---- */
 
 /* integers: the kind of keys, a constant for the compiler. */
-static inline int flat_search(struct flat *m, const struct query *q, bool integers, void **value)
+static ALWAYS_INLINE int flat_search(struct flat *m, const struct query *q, bool integers, void **value)
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
     struct flat_table *t = root_table(root);
@@ -29,7 +29,7 @@ static inline int flat_search(struct flat *m, const struct query *q, bool intege
     }
 }
 
-static inline int flat_load_integer(struct flat *m, uint64_t hash, void **value)
+static ALWAYS_INLINE int flat_load_integer(struct flat *m, uint64_t hash, void **value)
 {
     struct query q = {.hash = hash};
     return flat_search(m, &q, true, value);

@@ -144,12 +144,9 @@ static struct {
 
 static struct thread *pin_enter_slow(bool may_attach);
 
-/* Pins for one operation. The result goes to pin_leave(). may_attach: the operation may allocate. */
-static ALWAYS_INLINE struct thread *pin_enter(bool may_attach)
+/* Pins for one operation of a thread that has the record `self`. The result goes to pin_leave(), or pin_leave_own(). */
+static ALWAYS_INLINE struct thread *pin_enter_own(struct thread *self)
 {
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(self == NULL))
-        return pin_enter_slow(may_attach);
     struct thread *ours = NULL;
     if (likely(ld_relaxed(&self->epoch) == 0)) { /* relaxed: its own, or its handler's, which puts 0 back */
         /* P1; relaxed: see Pairs */
@@ -160,14 +157,25 @@ static ALWAYS_INLINE struct thread *pin_enter(bool may_attach)
     return ours;
 }
 
+static ALWAYS_INLINE void pin_leave_own(struct thread *ours)
+{
+    if (likely(ours != NULL))
+        st_release(&ours->epoch, 0); /* P1 */
+}
+
+/* Pins for one operation. The result goes to pin_leave(). may_attach: the operation may allocate. */
+static ALWAYS_INLINE struct thread *pin_enter(bool may_attach)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    return likely(self != NULL) ? pin_enter_own(self) : pin_enter_slow(may_attach);
+}
+
 static ALWAYS_INLINE void pin_leave(struct thread *ours)
 {
-    if (ours == NULL)
-        return;
     if (unlikely(ours == &thread_shared))
         thread_unpin_shared();
     else
-        st_release(&ours->epoch, 0); /* P1 */
+        pin_leave_own(ours);
 }
 
 /* Whether the thread is between syncmap_pin() and syncmap_unpin(). */

@@ -11,7 +11,7 @@
  * Its helper threads (one that resizes, one that runs call_rcu's callbacks) inherit the processors of the thread that
  * starts them: they are started in map_create(), by a thread that is not pinned. A third is ours: liburcu 0.13 can lose a
  * request for a resize (its flag resize_initiated stays set), and the table then stays small for ever. So keys are counted,
- * a thousand at a time, and a thread asks for a larger table by cds_lfht_resize() where it should have come by itself.
+ * 64 at a time, and a thread asks for a larger table by cds_lfht_resize() where it should have come by itself.
  */
 #ifndef ADAPTER_LFHT_H
 #define ADAPTER_LFHT_H
@@ -103,7 +103,7 @@ static inline void adapter_free(struct rcu_head *head)
 
 /* ---- the watcher ---------------------------------------------------------------------------------- */
 
-enum { ADAPTER_BATCH = 1024, ADAPTER_KEYS_PER_BUCKET = 4 };
+enum { ADAPTER_BATCH = 64, ADAPTER_KEYS_PER_BUCKET = 4 };
 
 /* Of the one map in the process that has more than a few keys. */
 static struct {

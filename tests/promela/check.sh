@@ -4,7 +4,7 @@
 # Runs the Promela models with spin: each variant of a model must be explored to its end and have no error, and each
 # switch, which takes away one fence or one check, must make spin find one.
 #
-#   check.sh [NAME]     NAME: only that model, reclaim, lasts or entry
+#   check.sh [NAME]     NAME: only that model, reclaim, lasts, entry or flat
 #
 # One line each. Of a variant: states, transitions, depth, seconds. Of a switch: what was found, and after how many states.
 set -u
@@ -124,5 +124,33 @@ for name in STORE_EXPUNGED NO_JOIN UNEXPUNGE_NO_MU LOAD_NO_SECOND_LOOK STORE_NO_
     switch entry -DPROCS=2 -DOPS=2 -D$name
 done
 switch entry -DPROCS=2 -DOPS=3 -DBEGIN=4 -DFREED_BY_LOOKING
+
+variant flat -DPROCS=3 -DOPS=1 -DBEGIN=1
+variant flat -DPROCS=3 -DOPS=1 -DBEGIN=2
+variant flat -DPROCS=3 -DOPS=1 -DBEGIN=4 -DFEW
+variant flat -DPROCS=3 -DOPS=1 -DBEGIN=5
+variant flat -DPROCS=3 -DOPS=1 -DBEGIN=2 -DHALVE
+variant flat -DPROCS=2 -DOPS=2 -DBEGIN=2 -DFEW
+variant flat -DPROCS=2 -DOPS=2 -DBEGIN=4 -DFEW
+variant flat -DPROCS=2 -DOPS=2 -DBEGIN=5 -DFEW
+variant flat -DPROCS=2 -DOPS=2 -DBEGIN=2 -DFEW -DHALVE
+variant flat -DPROCS=2 -DOPS=2 -DBEGIN=5 -DFEW -DHALVE
+variant flat -DPROCS=3 -DOPS=1 -DBEGIN=5 -DFEW -DLOOK_WITHOUT_MOVED # no bug there: see the file
+variant flat -DPROCS=3 -DOPS=1 -DBEGIN=1 -DVALUE_FIRST # nor there
+for name in INSERT_KEEPS_VERSION DELETE_KEEPS_VERSION VERSION_AT_UNLOCK; do
+    switch flat -DRESULTS_ONLY -DPROCS=3 -DOPS=1 -DBEGIN=1 -D$name
+done
+for name in UNLINK_KEEPS_VERSION GIVEN_EARLY; do
+    switch flat -DRESULTS_ONLY -DPROCS=3 -DOPS=1 -DBEGIN=4 -DFEW -D$name
+done
+for name in FREE_KEEPS_WORD HIT_NOT_VALIDATED MOVED_IGNORED PROMOTED_EARLY; do
+    switch flat -DRESULTS_ONLY -DPROCS=2 -DOPS=2 -DBEGIN=1 -DFEW -D$name
+done
+switch flat -DRESULTS_ONLY -DPROCS=2 -DOPS=2 -DBEGIN=4 -DFEW -DMISS_NOT_VALIDATED
+for name in LOCK_IGNORES_VERSION LOCK_IGNORES_MOVED NO_RECHECK MOVED_EARLY; do
+    switch flat -DRESULTS_ONLY -DPROCS=2 -DOPS=1 -DBEGIN=1 -D$name
+done
+switch flat -DRESULTS_ONLY -DPROCS=2 -DOPS=1 -DBEGIN=6 -DLINKED_FIRST
+switch flat -DRESULTS_ONLY -DPROCS=2 -DOPS=1 -DBEGIN=2 -DHALVE -DONE_HALF
 
 exit $failed

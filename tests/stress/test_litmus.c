@@ -5,7 +5,8 @@
  *
  *     side 0: store A, load B          side 1: store B, load A          not both may miss the other's store
  *
- * with each key in each place where read/dirty can have it. Prints how often each outcome was seen, so that one can tell
+ * with each key in each place where read/dirty can have it; and once more over each engine, with as little else between two
+ * rounds as can be, for a million rounds each. Prints how often each outcome was seen, so that one can tell
  * that the two did meet; the control, which does the same to two relaxed atomics, should show what is forbidden
  * to the map.
  */
@@ -20,8 +21,11 @@
 #include "stress.h"
 
 enum {
-    SECONDS_FALLBACK = 12,
-    ROUNDS_FALLBACK = 1100000, /* of all litmus tests together, where there is time */
+    SECONDS_FALLBACK = 18,
+    ROUNDS_FALLBACK = 1700000, /* of all litmus tests of `tests` together, where there is time */
+    STEADY_SECONDS_FALLBACK = 40,
+    STEADY_ROUNDS_FALLBACK = 1000000, /* of each of `steady_tests` and each engine, likewise */
+    MAPS = 8, /* that those are shared among: in one of four that are new, flat has the two keys in one bucket */
     FIRST_ORDERED = 10,
     ORDERED = 24,
     FIRST_FILLER = 100, /* above: keys that only make of the tables what a round needs */
@@ -147,6 +151,24 @@ static void arrange_steady(struct duel *d)
         arrange_places(d);
 }
 
+/* The same for rounds that begin without the keys, and end with them: */
+static void arrange_deleted(struct duel *d)
+{
+    if (d->round == 1 || rng_below(&d->rng[0], 64) == 0)
+        arrange_places(d);
+    else
+        for (int side = 0; side < 2; side++) bed_delete(&d->bed, key_of(side), 1);
+}
+
+/* and for the reverse. */
+static void arrange_stored(struct duel *d)
+{
+    if (d->round == 1 || rng_below(&d->rng[0], 64) == 0)
+        arrange_places(d);
+    else
+        for (int side = 0; side < 2; side++) put(d, key_of(side), d->old[side]);
+}
+
 /* The ordered keys, some of them in read, the others in dirty alone. */
 static void arrange_ordered(struct duel *d)
 {
@@ -212,9 +234,19 @@ static void store_load(struct duel *d, int side)
 
 static void delete_load(struct duel *d, int side)
 {
-    void *previous = NULL;
-    CHECK(syncmap_load_and_delete(d->bed.map, KEY(&d->bed, key_of(side)), &previous) == 1);
-    CHECK(previous == d->old[side]);
+    syncmap_key key = KEY(&d->bed, key_of(side));
+    void *previous = d->old[side];
+    switch (rng_below(&d->rng[side], 3)) {
+    case 0:
+        CHECK(syncmap_delete(d->bed.map, key) == 1);
+        break;
+    case 1:
+        CHECK(syncmap_load_and_delete(d->bed.map, key, &previous) == 1);
+        CHECK(previous == d->old[side]);
+        break;
+    default:
+        CHECK(syncmap_compare_and_delete(d->bed.map, key, d->old[side]) == 1);
+    }
     d->saw[side] = !syncmap_load(d->bed.map, KEY(&d->bed, key_of(!side)), NULL);
 }
 
@@ -369,6 +401,13 @@ static const struct litmus tests[] = {
 };
 enum { TESTS = sizeof tests / sizeof tests[0] };
 
+static const struct litmus steady_tests[] = {
+    {"store, load: present", store_load, NEITHER, 1, {IN_READ, IN_READ}, false, arrange_steady, NULL},
+    {"store, load: new", store_load, NEITHER, 1, {ABSENT, ABSENT}, false, arrange_deleted, NULL},
+    {"delete, load", delete_load, NEITHER, 1, {IN_READ, IN_READ}, false, arrange_stored, NULL},
+};
+enum { STEADY_TESTS = sizeof steady_tests / sizeof steady_tests[0] };
+
 /* Whoever has no hardware to show it on wants to know that the rounds of the others prove little. */
 static const struct litmus the_control = {"control: relaxed atomics", control, 0, 24, {ABSENT, ABSENT}, false, NULL, NULL};
 
@@ -437,17 +476,23 @@ static void duel_side(size_t number, void *context)
     }
 }
 
-/* What part of all rounds and all time a litmus gets in a configuration: the fastest map gets most. */
+static bool first_of_engine(const struct config *config)
+{
+    return config == &test_configs[0] || config[-1].engine != config->engine;
+}
+
+/* What part of all rounds and all time a litmus gets in a configuration: the fastest map of each engine gets most. */
 static double share(const struct litmus *litmus, const struct config *config)
 {
     const unsigned first = 15;
-    unsigned weights = 0;
+    unsigned weights = 0, configs = 0;
     for (size_t i = 0; i < TESTS; i++) weights += tests[i].weight;
-    return (double)litmus->weight / weights * (config == &test_configs[0] ? first : 1) /
-           (double)(first + test_config_count - 1);
+    for (size_t i = 0; i < test_config_count; i++) configs += first_of_engine(&test_configs[i]) ? first : 1;
+    return (double)litmus->weight / weights * (first_of_engine(config) ? first : 1) / configs;
 }
 
-static void duel(const struct litmus *litmus, const struct config *config, unsigned long long outcomes[4])
+static void duel(const struct litmus *litmus, const struct config *config, double rounds, double us,
+                 unsigned long long outcomes[4])
 {
     static struct duel d;
     static uint64_t streams;
@@ -456,9 +501,8 @@ static void duel(const struct litmus *litmus, const struct config *config, unsig
     d.litmus = litmus;
     for (int side = 0; side < 2; side++)
         d.rng[side] = rng_make(test_seed(), streams++);
-    double part = share(litmus, config);
-    d.rounds = 1 + (unsigned long long)(part * (double)test_env("ROUNDS", ROUNDS_FALLBACK / TEST_SCALE));
-    d.end = now_us() + (uint64_t)(part * (double)share_us(100, SECONDS_FALLBACK));
+    d.rounds = 1 + (unsigned long long)rounds;
+    d.end = now_us() + (uint64_t)us;
     threads_run(2, duel_side, &d);
     for (int i = 0; i < 4; i++) {
         outcomes[i] += d.outcomes[i];
@@ -470,9 +514,21 @@ static void duel(const struct litmus *litmus, const struct config *config, unsig
     bed_close(&d.bed);
 }
 
-static unsigned long long print_outcomes(const struct litmus *litmus, const unsigned long long outcomes[4])
+static void duel_shared(const struct litmus *litmus, const struct config *config, unsigned long long outcomes[4])
 {
-    printf("%-42s", litmus->name);
+    double part = share(litmus, config);
+    duel(litmus, config, part * (double)test_env("ROUNDS", ROUNDS_FALLBACK / TEST_SCALE),
+         part * (double)share_us(100, SECONDS_FALLBACK), outcomes);
+}
+
+static void print_heading(void)
+{
+    printf("%-42s %9s %9s %9s %9s\n", "what was seen by side 0, side 1:", "0,0", "0,1", "1,0", "1,1");
+}
+
+static unsigned long long print_outcomes(const struct litmus *litmus, const char *engine, const unsigned long long outcomes[4])
+{
+    printf("%s%-*s", engine, 42 - (int)strlen(engine), litmus->name);
     for (int i = 0; i < 4; i++) {
         if (litmus->forbidden >> i & 1)
             printf(" %9s", "never");
@@ -489,16 +545,38 @@ static void test_litmus(void **state)
     crash_plainly();
     unsigned long long rounds = 0, seen[4] = {0};
     test_seed();
-    printf("%-42s %9s %9s %9s %9s\n", "what was seen by side 0, side 1:", "0,0", "0,1", "1,0", "1,1");
+    print_heading();
     for (size_t i = 0; i < TESTS; i++) {
         unsigned long long outcomes[4] = {0};
-        for (size_t j = 0; j < test_config_count; j++) duel(&tests[i], &test_configs[j], outcomes);
-        rounds += print_outcomes(&tests[i], outcomes);
+        for (size_t j = 0; j < test_config_count; j++) duel_shared(&tests[i], &test_configs[j], outcomes);
+        rounds += print_outcomes(&tests[i], "", outcomes);
     }
-    duel(&the_control, &test_configs[0], seen);
-    print_outcomes(&the_control, seen);
+    duel_shared(&the_control, &test_configs[0], seen);
+    print_outcomes(&the_control, "", seen);
     printf("%llu rounds\n", rounds);
     if (seen[0] == 0) printf("warning: the control never saw 0,0: on this machine, at this time, the above proves little\n");
+}
+
+/* The promise across keys, of each engine. */
+static void test_steady(void **state)
+{
+    (void)state;
+    crash_plainly();
+    double rounds = (double)test_env("ROUNDS", STEADY_ROUNDS_FALLBACK / TEST_SCALE) / MAPS;
+    double us = (double)share_us(100, STEADY_SECONDS_FALLBACK) / (2 * STEADY_TESTS * MAPS);
+    test_seed();
+    print_heading();
+    for (size_t j = 0; j < test_config_count; j++) {
+        if (!first_of_engine(&test_configs[j])) continue;
+        for (size_t i = 0; i < STEADY_TESTS; i++) {
+            char engine[32];
+            unsigned long long outcomes[4] = {0};
+            for (int map = 0; map < MAPS; map++) duel(&steady_tests[i], &test_configs[j], rounds, us, outcomes);
+            snprintf(engine, sizeof engine, "%s: ", test_configs[j].name);
+            unsigned long long done = print_outcomes(&steady_tests[i], engine, outcomes);
+            if (done < (unsigned long long)rounds * MAPS) printf("(%llu rounds, for want of time)\n", done);
+        }
+    }
 }
 
 int main(void)
@@ -506,6 +584,7 @@ int main(void)
     keep_crash_handlers();
     const struct CMUnitTest group[] = {
         cmocka_unit_test(test_litmus),
+        cmocka_unit_test(test_steady),
     };
     return cmocka_run_group_tests(group, NULL, NULL);
 }
