@@ -408,9 +408,29 @@ static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **
     return finish(m, result, old, previous, slot, pin);
 }
 
-int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
+static NOINLINE int load_and_delete_any(syncmap *m, syncmap_key key, void **previous)
 {
     return FOR_VARIANT(m, load_and_delete_as, key, previous);
+}
+
+/* Integers that are not there need no more than a load does. */
+int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (unlikely(m == NULL || !m->is_quick || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
+        return load_and_delete_any(m, key, previous);
+    if (is_flat(m) || !rd_is_empty(engine_of(m))) {
+        uint64_t hash = hash_u64(key.as.u64, m->key.seed);
+        struct thread *pin = pin_enter_own(self);
+        void *found;
+        int result = is_flat(m) ? flat_load_integer(flat_of(m), hash, &found) : rd_load_integer(engine_of(m), hash, &found);
+        pin_leave_own(pin);
+        if (result != 0)
+            return load_and_delete_any(m, key, previous);
+    }
+    if (previous != NULL)
+        *previous = NULL;
+    return 0;
 }
 
 int syncmap_delete(syncmap *m, syncmap_key key)
