@@ -81,12 +81,11 @@ static uint64_t run_for(double seconds, void (*step)(GHashTable *, const uint64_
     return done;
 }
 
-static void measure(const char *workload, void (*step)(GHashTable *, const uint64_t *, size_t), size_t n,
+static void measure(const char *workload, void (*step)(GHashTable *, const uint64_t *, size_t), GHashTable *table, size_t n,
                     double seconds, uint64_t seed)
 {
     uint64_t *stream = stream_make(STREAM_HITS, n, seed, 0, NULL);
     size_t count = stream_count(STREAM_HITS, n);
-    GHashTable *table = make_full(n);
     size_t at = 0;
     uint64_t sleeps, consumed, wall, done;
     double share;
@@ -103,7 +102,6 @@ static void measure(const char *workload, void (*step)(GHashTable *, const uint6
            "\"process_share\":%.4f,\"sleeps\":%llu,\"ops\":%llu}\n",
            workload, n, (double)done / (double)wall * 1e3, share, share,
            (unsigned long long)(sleeps_so_far() - sleeps), (unsigned long long)done);
-    g_hash_table_destroy(table);
     free(stream);
 }
 
@@ -115,6 +113,7 @@ int main(int argc, char **argv)
     size_t n = 0;
     double seconds = 1;
     uint64_t seed = 1;
+    GHashTable *table;
     int name;
 
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -129,7 +128,9 @@ int main(int argc, char **argv)
     pin_to(0, &allowed);
     printf("{\"map\":\"by hand: rwlock + GLib\",\"version\":\"GLib %u.%u.%u\",\"language\":\"C\",\"keys\":\"u64\"}\n",
            glib_major_version, glib_minor_version, glib_micro_version);
-    measure("load_hit", loads, n, seconds, seed);
-    measure("update", updates, n, seconds, seed);
+    table = make_full(n);
+    measure("load_hit", loads, table, n, seconds, seed);
+    measure("update", updates, table, n, seconds, seed);
+    g_hash_table_destroy(table);
     return EXIT_SUCCESS;
 }

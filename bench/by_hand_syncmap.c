@@ -76,12 +76,11 @@ static uint64_t run_for(double seconds, void (*step)(syncmap *, const uint64_t *
     return done;
 }
 
-static void measure(const char *workload, void (*step)(syncmap *, const uint64_t *, size_t), size_t n,
+static void measure(const char *workload, void (*step)(syncmap *, const uint64_t *, size_t), syncmap *map, size_t n,
                     double seconds, uint64_t seed)
 {
     uint64_t *stream = stream_make(STREAM_HITS, n, seed, 0, NULL);
     size_t count = stream_count(STREAM_HITS, n);
-    syncmap *map = make_full(n);
     size_t at = 0;
     uint64_t sleeps, consumed, wall, done;
     double share;
@@ -98,7 +97,6 @@ static void measure(const char *workload, void (*step)(syncmap *, const uint64_t
            "\"process_share\":%.4f,\"sleeps\":%llu,\"ops\":%llu}\n",
            workload, n, (double)done / (double)wall * 1e3, share, share,
            (unsigned long long)(sleeps_so_far() - sleeps), (unsigned long long)done);
-    syncmap_free(map);
     free(stream);
 }
 
@@ -110,6 +108,7 @@ int main(int argc, char **argv)
     size_t n = 0;
     double seconds = 1;
     uint64_t seed = 1;
+    syncmap *map;
     int name;
 
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -124,7 +123,9 @@ int main(int argc, char **argv)
     pin_to(0, &allowed);
     printf("{\"map\":\"by hand: syncmap read/dirty\",\"version\":\"syncmap " SYNCMAP_VERSION_STRING
            "\",\"language\":\"C\",\"keys\":\"u64\"}\n");
-    measure("load_hit", loads, n, seconds, seed);
-    measure("update", updates, n, seconds, seed);
+    map = make_full(n);
+    measure("load_hit", loads, map, n, seconds, seed);
+    measure("update", updates, map, n, seconds, seed);
+    syncmap_free(map);
     return EXIT_SUCCESS;
 }

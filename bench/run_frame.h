@@ -196,15 +196,27 @@ BENCH_INLINE int stopped(void)
         return done;                                                                                \
     }
 
-BENCH_INLINE bench_draw next_draw(struct cursor *cursor)
-{
-    bench_draw draw = cursor->draws[cursor->at];
-
-    if (BENCH_UNLIKELY(++cursor->at == cursor->count)) {
-        cursor->at = 0;
+/* The same for turns that take one draw each: these look for the end of the stream once in a batch. */
+#define DEFINE_DRAW_LOOP(NAME, TURN)                                                                \
+    static __attribute__((noinline)) uint64_t NAME(struct worker *worker, uint64_t operations)      \
+    {                                                                                               \
+        struct cursor cursor = worker->cursor;                                                      \
+        map_type *map = worker->map;                                                                \
+        uint64_t done = 0;                                                                          \
+        do {                                                                                        \
+            uint64_t left = operations - done;                                                      \
+            uint64_t turns = left < BATCH ? left : BATCH;                                           \
+            cursor.at = cursor.at == cursor.count ? 0 : cursor.at;                                  \
+            turns = turns < cursor.count - cursor.at ? turns : cursor.count - cursor.at;            \
+            for (uint64_t end = cursor.at + turns; cursor.at < end; cursor.at++) {                  \
+                TURN(map, &cursor);                                                                 \
+            }                                                                                       \
+            done += turns;                                                                          \
+            map_tick(map);                                                                          \
+        } while (done < operations && !stopped());                                                  \
+        worker->cursor = cursor;                                                                    \
+        return done;                                                                                \
     }
-    return draw;
-}
 
 /* ---- time ----------------------------------------------------------------------------------------- */
 

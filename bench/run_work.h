@@ -137,7 +137,7 @@ static void report_delete_all(void)
 
 BENCH_INLINE void turn_load_hit(map_type *map, struct cursor *cursor)
 {
-    bench_draw draw = next_draw(cursor);
+    bench_draw draw = cursor->draws[cursor->at];
     uint64_t value;
 
     if (BENCH_UNLIKELY(map_load(map, draw_key(draw), &value) != 1 || value != draw_value(draw))) {
@@ -147,7 +147,7 @@ BENCH_INLINE void turn_load_hit(map_type *map, struct cursor *cursor)
 
 BENCH_INLINE void turn_load_miss(map_type *map, struct cursor *cursor)
 {
-    bench_draw draw = next_draw(cursor);
+    bench_draw draw = cursor->draws[cursor->at];
     uint64_t value;
 
     if (BENCH_UNLIKELY(map_load(map, draw_key(draw), &value) != 0)) {
@@ -157,16 +157,16 @@ BENCH_INLINE void turn_load_miss(map_type *map, struct cursor *cursor)
 
 BENCH_INLINE void turn_update(map_type *map, struct cursor *cursor)
 {
-    bench_draw draw = next_draw(cursor);
+    bench_draw draw = cursor->draws[cursor->at];
 
     if (BENCH_UNLIKELY(map_store(map, draw_key(draw), draw_value(draw)) != 1)) {
         wrong("a store to a present key did not replace");
     }
 }
 
-DEFINE_LOOP(loop_load_hit, turn_load_hit, 1)
-DEFINE_LOOP(loop_load_miss, turn_load_miss, 1)
-DEFINE_LOOP(loop_update, turn_update, 1)
+DEFINE_DRAW_LOOP(loop_load_hit, turn_load_hit)
+DEFINE_DRAW_LOOP(loop_load_miss, turn_load_miss)
+DEFINE_DRAW_LOOP(loop_update, turn_update)
 
 static void run_load_hit(struct worker *worker)
 {
@@ -220,7 +220,7 @@ static void run_hot_key(struct worker *worker)
 BENCH_INLINE void turn_mixed(map_type *map, struct cursor *cursor)
 {
     unsigned kind = cursor->kinds[cursor->at];
-    bench_draw draw = next_draw(cursor);
+    bench_draw draw = cursor->draws[cursor->at];
     uint64_t value = draw_value(draw);
 
     if (kind == KIND_LOAD) {
@@ -237,7 +237,7 @@ BENCH_INLINE void turn_mixed(map_type *map, struct cursor *cursor)
     }
 }
 
-DEFINE_LOOP(loop_mixed, turn_mixed, 1)
+DEFINE_DRAW_LOOP(loop_mixed, turn_mixed)
 
 static void run_mixed(struct worker *worker, unsigned loads, unsigned stores)
 {
