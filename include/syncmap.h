@@ -82,6 +82,12 @@
  * garbage that it was just freeing) is lost to the child, and syncmap_len() there may stay off by one for each
  * such thread. fork() must not be called from a signal handler, a release function or value_free.
  *
+ * FLOODS. Hash functions have secrets, new ones for each map, so that who chooses keys cannot choose collisions. The flat engine looks
+ * for them all the same: if far more keys meet than chance would have it, it takes new secrets and moves all keys by and by, unless
+ * a custom hash does not use its seed, where that would not help: so `hash` may be called, for keys that are stored, by all functions but len, pin and
+ * barrier. No change begins while somebody is in a visit of range or scan (nor ever, once a thread has ended in one, or in the child of a
+ * fork beside one). READ_DIRTY does not look.
+ *
  * CANCELLATION. No function is a cancellation point but by the user code that it calls. A thread may be cancelled or exit
  * in a visit of range; other callbacks must return.
  *
@@ -118,7 +124,8 @@ typedef struct syncmap syncmap;
 /* What went wrong. All are negative; the numbers are part of the ABI. */
 enum syncmap_error {
     SYNCMAP_ENOMEM = -1, /* memory is out; nothing happened */
-    SYNCMAP_EINVAL = -2  /* bad argument; nothing happened */
+    SYNCMAP_EINVAL = -2, /* bad argument; nothing happened */
+    SYNCMAP_ESTALE = -3  /* of syncmap_scan() alone: see there */
 };
 
 /* The kind of all keys of one map. */
@@ -312,7 +319,8 @@ SYNCMAP_API int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *ex
  * key had at some moment during the call. The visit may call anything, also on the same map, nested
  * range included. `key` and `value` stay valid until range returns (or the pin
  * ends that it was called under), as range pins: a visit that takes long delays the reclamation of the whole process. With value_acquire the visit owns a reference to each value that it
- * is given. O(slots of the table). */
+ * is given. O(slots of the table). SYNCMAP_ENOMEM, and no visit: the flat engine was just changing its hash function because of a flood
+ * of keys (see FLOODS), which must be over before a walk, and there is no memory for that. */
 SYNCMAP_API int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context),
                               void *context);
 
@@ -328,7 +336,9 @@ typedef struct syncmap_cursor {
  * there may be more, 0 went through to the end (another call with that cursor visits nothing and returns 0). Over all calls with
  * one cursor, whatever happens in between: no key twice; a key that is present from the first call to the last is visited.
  * All else as range: the visit, pins, what stays valid. Other cursors, and range, may be used at the same time, by any thread.
- * SYNCMAP_EINVAL: an argument is NULL, or the cursor is none. O(keys visited) for one call, O(slots) for all. */
+ * SYNCMAP_EINVAL: an argument is NULL, or the cursor is none. SYNCMAP_ENOMEM as range. SYNCMAP_ESTALE: since the cursor's first call
+ * the flat engine has changed its hash function because of a flood of keys (see FLOODS), and with it the order of all keys; nothing was
+ * visited; only a new cursor helps, from the beginning. O(keys visited) for one call, O(slots) for all. */
 SYNCMAP_API int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
                              bool (*visit)(syncmap_key key, void *value, void *context), void *context);
 

@@ -11,6 +11,7 @@
  *   5. unpin, give back what was not needed, and collect if it is time.
  */
 #include <errno.h>
+#include <limits.h>
 
 #include "flat.h"
 #include "map.h"
@@ -56,7 +57,7 @@ static inline enum variant variant_of(const struct syncmap *m)
     (unlikely((m) == NULL) || variant_of(m) == READ_DIRTY ? function(m, __VA_ARGS__, READ_DIRTY) \
      : variant_of(m) == FLAT_INTEGERS ? function(m, __VA_ARGS__, FLAT_INTEGERS) : function(m, __VA_ARGS__, FLAT_OTHERS))
 
-/* What a cursor's state says. */
+/* What a cursor's state says: whether it has ended, and above that, the number of the secrets by whose hashes it goes. */
 enum { CURSOR_ENDED = 1 };
 
 static void fork_prepare(void)
@@ -490,20 +491,27 @@ int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *
 int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
                  bool (*visit)(syncmap_key key, void *value, void *context), void *context)
 {
-    if (m == NULL || cursor == NULL || visit == NULL || cursor->state > CURSOR_ENDED)
+    if (m == NULL || cursor == NULL || visit == NULL)
         return SYNCMAP_EINVAL;
-    if (cursor->state == CURSOR_ENDED)
+    bool begun = cursor->place != 0 || cursor->state != 0, ended = cursor->state & CURSOR_ENDED;
+    uint64_t number = cursor->state >> 1;
+    if ((begun && ended != (cursor->place == 0)) || number > (is_flat(m) ? UINT_MAX : 0))
+        return SYNCMAP_EINVAL;
+    if (ended)
         return 0;
     struct scan scan = {visit, context, count > 0 ? count : 1, 0};
     uint64_t place = cursor->place;
+    int error = 0;
     syncmap_pin();
     if (is_flat(m))
-        flat_scan(flat_of(m), &place, &scan);
+        error = flat_scan(flat_of(m), &place, &number, &scan);
     else
         rd_scan(engine_of(m), &place, &scan);
     syncmap_unpin();
+    if (error != 0)
+        return error;
     cursor->place = place;
-    cursor->state = place != 0 ? 0 : CURSOR_ENDED;
+    cursor->state = number << 1 | (place != 0 ? 0 : CURSOR_ENDED);
     return place != 0;
 }
 
@@ -609,6 +617,8 @@ const char *syncmap_strerror(int error)
         return "yes";
     case SYNCMAP_ENOMEM:
         return "out of memory; nothing was changed";
+    case SYNCMAP_ESTALE:
+        return "the cursor is out of date; nothing was visited";
     case SYNCMAP_EINVAL:
         return "invalid argument; nothing was changed";
     default:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine 2, flat: a bucket, which is one cache line, and its search. The essay, with its invariants (V1 to V9) and pairs
- * (P1 to P8), is in flat.h.
+ * Engine 2, flat: a bucket, which is one cache line, and its search. The essay, with its invariants (V1 to V10) and pairs
+ * (P1 to P10), is in flat.h.
  *
  *     header   | version (62 bits)                        | MOVED | LOCKED |
  *     tags     | link (28 bits): overflow bucket, 0: none | tag 2 (12) | tag 1 (12) | tag 0 (12) |
@@ -27,10 +27,10 @@ struct bucket {
 };
 _Static_assert(sizeof(struct bucket) == CACHE_LINE || sizeof(void *) != 8, "a bucket is a cache line");
 
-/* What a key that is no integer has in the map: never changes once it is in a bucket, but for the link. The contents of a string
- * or bytes follow. */
+/* What a key that is no integer has in the map: never changes once it is in a bucket, but for the link, and the hash that it is about to
+ * have (RESEEDING). The contents of a string or bytes follow. */
 struct record {
-    uint64_t hash;
+    _Atomic uint64_t hash[2]; /* by the secrets with an even number, and an odd one */
     union {
         size_t len;          /* strings and bytes */
         const void *object;  /* custom keys */
@@ -55,9 +55,14 @@ static inline syncmap_key record_key(const struct key_type *type, const struct r
     return key;
 }
 
+static inline uint64_t record_hash(const struct key_type *type, const struct record *r)
+{
+    return ld_acquire(&r->hash[type->number & 1]); /* P3 */
+}
+
 static inline uint64_t word_hash(const struct key_type *type, uint64_t word)
 {
-    return likely(type->kind == SYNCMAP_U64) ? word : word_record(word)->hash;
+    return likely(type->kind == SYNCMAP_U64) ? word : record_hash(type, word_record(word));
 }
 
 static inline syncmap_key word_key(const struct key_type *type, uint64_t word)
@@ -114,7 +119,7 @@ static ALWAYS_INLINE unsigned bucket_candidates(const struct bucket *b, const st
 static inline bool bucket_slot_has(const struct bucket *b, unsigned slot, const struct query *q)
 {
     const struct record *r = word_record(ld_acquire(&b->word[slot])); /* P3 */
-    return r != NULL && r->hash == q->hash && key_is_equal(q->type, record_key(q->type, r), q->key);
+    return r != NULL && record_hash(q->type, r) == q->hash && key_is_equal(q->type, record_key(q->type, r), q->key);
 }
 
 /* The bucket of a chain, and the slot in it, that has the key; NULL: none has, or the chain has changed since its home's header

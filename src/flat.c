@@ -1,21 +1,45 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine 2, flat: the operations. The essay, with V1 to V9 and P1 to P9, is in flat.h.
+ * Engine 2, flat: the operations. The essay, with V1 to V10 and P1 to P10, is in flat.h.
  */
 #include "flat.h"
+
+/* ---- the hash that a table goes by ---- */
+
+/* Runs user code for custom keys. */
+static NOINLINE void query_rehash_slow(struct query *q, const struct key_type *type)
+{
+    q->type = type;
+    q->hash = key_hash(type, q->key);
+}
+
+/* Gives the query the hash that table t goes by, if it has another: after RESEEDING. */
+static ALWAYS_INLINE void query_fit(struct query *q, const struct flat_table *t, bool integers)
+{
+    if (likely(t->type == q->type))
+        return;
+    if (!integers) {
+        query_rehash_slow(q, t->type);
+        return;
+    }
+    q->hash = hash_u64(unhash_u64(q->hash, q->type->seed), t->type->seed);
+    q->type = t->type;
+}
 
 /* ---- load ---- */
 
 /* integers: the kind of keys, a constant for the compiler. */
-static ALWAYS_INLINE int flat_search(struct flat *m, const struct query *q, bool integers, void **value)
+static ALWAYS_INLINE int flat_search(struct flat *m, struct query *q, bool integers, void **value)
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
     struct flat_table *t = root_table(root);
+    query_fit(q, t, integers);
     struct bucket *home = table_home(t, root & ROOT_SHIFT, q->hash);
     for (;;) {
         uint64_t header = ld_seq_cst(&home->header); /* P2 */
         if (unlikely(header & BUCKET_MOVED)) {
             t = ld_acquire(&t->next); /* P6 */
+            query_fit(q, t, integers);
             home = table_home(t, t->shift, q->hash);
             continue;
         }
@@ -31,11 +55,11 @@ static ALWAYS_INLINE int flat_search(struct flat *m, const struct query *q, bool
 
 static ALWAYS_INLINE int flat_load_integer(struct flat *m, uint64_t hash, void **value)
 {
-    struct query q = {.hash = hash};
+    struct query q = {.hash = hash, .type = &m->map.key};
     return flat_search(m, &q, true, value);
 }
 
-static int flat_load(struct flat *m, const struct query *q, bool integers, void **value)
+static int flat_load(struct flat *m, struct query *q, bool integers, void **value)
 {
     return integers ? flat_search(m, q, true, value) : flat_search(m, q, false, value);
 }
@@ -53,16 +77,18 @@ struct spot {
     struct thread *self; /* of the section */
 };
 
-static ALWAYS_INLINE void spot_find(struct flat *m, const struct query *q, bool integers, struct spot *s)
+static ALWAYS_INLINE void spot_find(struct flat *m, struct query *q, bool integers, struct spot *s)
 {
     unsigned round = 0;
     uintptr_t root = s->root = ld_seq_cst(&m->root); /* P1 */
     s->t = root_table(root);
+    query_fit(q, s->t, integers);
     s->home = table_home(s->t, root & ROOT_SHIFT, q->hash);
     for (;;) {
         s->header = ld_seq_cst(&s->home->header); /* P2 */
         if (unlikely(s->header & BUCKET_MOVED)) {
             s->t = ld_acquire(&s->t->next); /* P6 */
+            query_fit(q, s->t, integers);
             s->home = table_home(s->t, s->t->shift, q->hash);
         } else if (unlikely(s->header & BUCKET_LOCKED)) {
             bucket_wait(&round);
@@ -74,7 +100,7 @@ static ALWAYS_INLINE void spot_find(struct flat *m, const struct query *q, bool 
 }
 
 /* The same for the slow functions, which work on all kinds of keys. */
-static NOINLINE void spot_find_again(struct flat *m, const struct query *q, struct spot *s)
+static NOINLINE void spot_find_again(struct flat *m, struct query *q, struct spot *s)
 {
     if (q->type->kind == SYNCMAP_U64)
         spot_find(m, q, true, s);
@@ -125,12 +151,14 @@ struct flat_seat {
     struct bucket *in; /* where it will be: a free slot; or NULL, and then the overflow bucket goes behind `last` */
     struct bucket *last;
     unsigned slot;
+    unsigned depth; /* overflow buckets that the chain has */
 };
 
 /* Finds the first free slot of a chain in which the key was not found, or that there is none. */
 static void seat_find_slot(const struct spot *s, struct flat_seat *seat)
 {
-    for (struct bucket *b = s->home;;) {
+    seat->depth = 0;
+    for (struct bucket *b = s->home;; seat->depth++) {
         for (unsigned i = 0; i < SLOTS; i++) {
             if (ld_acquire(&b->value[i]) == NULL) { /* P4 */
                 seat->in = b;
@@ -170,7 +198,7 @@ static bool seat_reserve(struct flat *m, const struct spot *s, const struct quer
 
 /* Takes the lock with all at hand that a write needs: a key that is there, or (s->in is NULL) room for it. Looks again where the key is,
  * unless it was not found before. False: memory is out. */
-static bool seat_lock(struct flat *m, const struct query *q, struct spot *s, struct flat_seat *seat)
+static bool seat_lock(struct flat *m, struct query *q, struct spot *s, struct flat_seat *seat)
 {
     if (s->in != NULL)
         spot_find_again(m, q, s);
@@ -194,6 +222,7 @@ static void seat_fill(struct flat *m, struct spot *s, const struct query *q, str
     uint64_t word = q->hash, link = 0;
     if (seat->record != NULL) {
         st_relaxed(&seat->record->age, ld_seq_cst(&m->ages)); /* P9; relaxed: P3 publishes it */
+        st_relaxed(&seat->record->hash[q->type->number & 1], q->hash); /* relaxed: as above */
         word = (uint64_t)(uintptr_t)seat->record;
         seat->record = NULL;
     }
@@ -204,10 +233,7 @@ static void seat_fill(struct flat *m, struct spot *s, const struct query *q, str
         link = seat->overflow;
         seat->overflow = 0;
     }
-    uint64_t tags = ld_relaxed(&b->tags) & ~(TAG_MASK << seat->slot * TAG_BITS); /* relaxed: under the lock */
-    st_release(&b->tags, tags | hash_tag(q->hash) << seat->slot * TAG_BITS); /* P5 */
-    st_release(&b->word[seat->slot], word); /* P3 */
-    st_release(&b->value[seat->slot], value_encode(value)); /* P4 */
+    bucket_fill(b, seat->slot, q->hash, word, value_encode(value));
     if (link != 0)
         st_release(&seat->last->tags, ld_relaxed(&seat->last->tags) | link << LINK_SHIFT); /* P5; relaxed: under the lock */
 }
@@ -219,8 +245,12 @@ static inline void spot_insert(struct flat *m, struct spot *s, const struct quer
     seat_fill(m, s, q, seat, value);
     counter_add(&s->t->era->keys, 1);
     spot_unlock(m, s);
-    if (unlikely(linked) && table_is_full(s->t))
-        flat_grow_slow(m, s->t);
+    if (unlikely(linked)) {
+        if (table_is_full(s->t))
+            flat_grow_slow(m, s->t);
+        if (seat->depth >= FLOOD)
+            flat_flood_slow(m, s->t, s->home);
+    }
 }
 
 /* (The slow functions take query and spot by value, so that the fast ones can keep theirs in registers.) */
@@ -346,7 +376,7 @@ static ALWAYS_INLINE int flat_load_and_delete(struct flat *m, struct query *q, b
 
 /* Finds the key with a value that equals `expected`, and takes the lock; true then, and in a section. version: as in spot_lock(). Runs
  * user code, before. */
-static ALWAYS_INLINE bool spot_lock_equal(struct flat *m, const struct query *q, bool integers, void *expected, struct spot *s,
+static ALWAYS_INLINE bool spot_lock_equal(struct flat *m, struct query *q, bool integers, void *expected, struct spot *s,
                                           uint64_t version)
 {
     flat_help(m);
@@ -392,14 +422,18 @@ static ALWAYS_INLINE int flat_compare_and_delete(struct flat *m, struct query *q
 static int flat_clear(struct flat *m)
 {
     struct flat_era *era = flat_era_new(m);
-    struct flat_table *fresh = era != NULL ? flat_table_new(m, LEAST_BUCKETS, era) : NULL;
+    struct flat_table *fresh = era != NULL ? flat_table_new(m, LEAST_BUCKETS, era, &m->map.key) : NULL;
     if (fresh == NULL) {
         if (era != NULL)
             flat_era_free(m, era);
         return SYNCMAP_ENOMEM;
     }
     flat_table_clear(m, fresh);
-    struct flat_table *old = root_table(xchg_seq_cst(&m->root, table_root(fresh))); /* P1: the instant of the clear */
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    do /* with the secrets that walks go by (V10) */
+        fresh->type = root_table(root)->type;
+    while (!cas_seq_cst(&m->root, &root, table_root(fresh))); /* P1: the instant of the clear */
+    struct flat_table *old = root_table(root);
     st_relaxed(&m->least, LEAST_BUCKETS); /* relaxed: a hint when to halve */
     old->owns_entries = true;
     size_t keys = counter_sum(&old->era->keys);
@@ -425,7 +459,7 @@ static bool flat_init(struct flat *m, size_t capacity)
         return false;
     st_relaxed(&m->least, buckets); /* relaxed: nobody else has the map yet */
     struct flat_era *era = flat_era_new(m);
-    struct flat_table *t = era != NULL ? flat_table_new(m, buckets, era) : NULL;
+    struct flat_table *t = era != NULL ? flat_table_new(m, buckets, era, &m->map.key) : NULL;
     if (t == NULL) {
         if (era != NULL)
             flat_era_free(m, era);
@@ -444,5 +478,9 @@ static bool flat_destroy_step(struct flat *m)
     if (!flat_table_end_step(m, t))
         return false;
     flat_era_free(m, era);
+    for (struct flat_seed *seed = ld_relaxed(&m->seeds), *older; seed != NULL; seed = older) { /* relaxed: alone */
+        older = seed->older;
+        memory_put(&m->map.memory, seed, sizeof *seed);
+    }
     return true;
 }

@@ -31,15 +31,18 @@
  *       whose word is the whole hash (H1 of hash.h: equal hashes, equal keys), it is a hash that belongs to another bucket. That is why there are two
  *       buckets at least.
  *   V6  Under a bucket's lock nothing is allocated, no user code runs and nothing is waited for, but for the lock of the other half,
- *       where a table of half the size is made (2i, then 2i + 1). So a section is some ten or hundred instructions long.
+ *       where a table of half the size is made (2i, then 2i + 1), and by who reseeds, for that of one bucket of next; who has that
+ *       waits for nothing. So a section is some ten or hundred instructions long.
  *   V7  An overflow bucket in a chain has a key. One that loses its last key is unlinked, and given away only after the section has
  *       ended with one more version: so who is still in it, and finds what is another bucket's by then, sees that.
- *   V8  While buckets are moved to a next, nobody but their mover is in those of next that they go to: before MOVED is set, by V1.
- *       So moving takes no lock in next.
+ *   V8  While buckets are moved to a next that goes by the same hash, nobody but their mover is in those of next that they go to: before
+ *       MOVED is set, by V1. So moving takes no lock in next. (Reseeding does.)
  *   V9  A record that is in a chain with an age below the number that a walk has bumped `ages` to (flat_walk.c) is the first of its key
  *       that this walk can find there after the bump. (A record gets its age under the lock. If the walk had found an earlier record of
  *       the key, that one was deleted, and this one added, in sections that began after the walk read the header, so after the bump:
  *       then its age would not be below.)
+ *   V10 All tables that a walk sees go by one hash function: a walk is counted in `walkers`, and one that counts itself while the root is
+ *       `reseeding` takes that back and waits for the end, or moves what is left itself.
  *
  * WHY A SEARCH IS RIGHT (V4). Say it read the version v, a word w that is its key's, and a value p other than NULL, and v again. The
  * word was w, so by V5 the slot was the key's, or about to be, or just no more, in a section. If p was stored in another
@@ -67,11 +70,21 @@
  * By reserve a table grows sixteenfold at once, and none is halved below what was reserved.
  * A few keys that flood one bucket do not make a table grow: it grows only if it has a key a bucket on average.
  *
- * clear puts a fresh table in the root: its instant. Operations that had found the old root before count as done before the
+ * RESEEDING. A chain of more than FLOOD overflow buckets in a table that is not too small is no chance: somebody has learnt the map's secrets (by
+ * the order of walks, say), and chooses keys. (Or a custom hash is poor: then other secrets may not help, which is tried first, on
+ * the keys of that chain.) So a next of the same size is made, whose `type` has other secrets, and all is moved as ever; but a bucket's
+ * keys go anywhere in next, each into its bucket under that one's lock, while others may be working there with keys that have
+ * been moved. V1 holds as it stands. (A bucket whose chain others keep changing while its keys are hashed is left for later. With an allocator
+ * of the user's, zeroing next takes one operation a moment for each megabyte; a chain that was flooded for long is moved in one section.) A search that goes on to a table with another type hashes its key again. Integers are
+ * stored as their other hash; records have room for two hashes, by the number of the secrets, odd or even: the other one is written under the
+ * lock of the old bucket, which nobody reads by it, and read by it only in next. The user's hash function runs before the lock is taken; if
+ * the lock is had then, the chain is still what was hashed. The number of keys must double between two changes, or be halved, or all cleared.
+ *
+ * clear puts a fresh table in the root, by the same hash function: its instant. Operations that had found the old root before count as done before the
  * clear. What the old tables still hold is freed with them, after a grace period. The count of keys is of an era, the time between
  * two clears, so that late operations do not disturb it.
  *
- * Who has what: root: CAS and exchange by anybody. A bucket: the holder of its lock. next: who set `growing`. A bucket of next before
+ * Who has what: root: CAS by anybody. seeds: CAS by who set `growing`; they live as long as the map. A bucket: the holder of its lock. next: who set `growing`. A bucket of next before
  * MOVED: its mover. Overflow buckets: a stack of those given away, and an index up to which they were used at all.
  *
  * PAIRS
@@ -79,7 +92,8 @@
  *   P2  header: the lock is taken by CAS and given back by exchange, both seq_cst; a search begins with a seq_cst load. Its second look
  *       may be relaxed: it comes after loads by acquire from the stores by release of a section, which came after that
  *       section's CAS.
- *   P3  word: stored by release in a section (or before the bucket is anybody's), read by acquire: the record, or what the version was.
+ *   P3  word: stored by release in a section (or before the bucket is anybody's), read by acquire: the record, or what the version was. A
+ *       record's hash, too: who is still in a table two changes of secrets ago, and reads the latest, finds the old bucket MOVED.
  *   P4  value: stored by release in a section, loaded by seq_cst: publishes what the value points to.
  *   P5  tags and link: stored by release in a section, read by acquire: an overflow bucket is made before it is linked.
  *   P6  next: stored seq_cst, read by acquire: who finds one finds it made.
@@ -87,8 +101,10 @@
  *       user comes after the section that unlinked them.
  *   P8  moved: counted by acq_rel; who counts the last comes after all moving.
  *   P9  ages: bumped seq_cst, read seq_cst under the lock: see V9.
+ *   P10 walkers is counted, then `reseeding` of the root read; `reseeding` set, then walkers read: all seq_cst, so that one sees the
+ *       other's. A walk that reads another root's than who sets it came before or after that root.
  *
- * PROGRESS. load: lock-free (it starts over only when a writer of the same bucket got on; it never waits). Writers block on one bucket's lock, for
+ * PROGRESS. A walk blocks while its map is reseeded, unless it ends that itself. load: lock-free (it starts over only when a writer of the same bucket got on; it never waits). Writers block on one bucket's lock, for
  * the length of a section. Every operation: bounded work, whatever the size of the table, for chains of bounded length.
  *
  * REFERENCES. Buckets of a cache line with in-place updates and lock-free reads: CLHT (T. David, R. Guerraoui, V. Trigonakis,
@@ -109,12 +125,21 @@
 #ifndef SYNCMAP_FLAT_LEAST
 #define SYNCMAP_FLAT_LEAST 4
 #endif
-enum { CHUNK = SYNCMAP_FLAT_CHUNK, LEAST_BUCKETS = SYNCMAP_FLAT_LEAST };
+#ifndef SYNCMAP_FLAT_FLOOD
+#define SYNCMAP_FLAT_FLOOD 8
+#endif
+enum {
+    CHUNK = SYNCMAP_FLAT_CHUNK,
+    LEAST_BUCKETS = SYNCMAP_FLAT_LEAST,
+    FLOOD = SYNCMAP_FLAT_FLOOD, /* overflow buckets of one chain; by chance it would have so many once in 1e16 times */
+    FLOOD_LOAD = 4 /* keys a bucket; with more it is no flood, but a table that could not grow */
+};
 _Static_assert(CHUNK >= 2 && LEAST_BUCKETS >= 2, "halving moves pairs; V5");
 
 /* The time between two clears. */
 struct flat_era {
     struct counter keys;
+    _Atomic uint64_t flood_at; /* no other secrets are tried below so many keys */
     struct reclaim_link retired;
     void *base;
 };
@@ -126,6 +151,8 @@ struct flat_table {
     bool owns_entries; /* once it is retired: by a clear */
     _Atomic bool growing; /* somebody makes, or has made, a next */
     _Atomic bool gave_up; /* a mover did, for want of memory: what it left must be looked for */
+    const struct key_type *type; /* whose secrets its hashes are made with */
+    _Atomic bool reseeding;      /* its next has, or will have, another */
     struct flat_era *era;
     void *base;
     struct reclaim_link retired;
@@ -144,9 +171,17 @@ struct flat_table {
 };
 _Static_assert(sizeof(struct flat_table) % CACHE_LINE == 0, "buckets start on a cache line");
 
+/* Further secrets of a map. */
+struct flat_seed {
+    struct key_type type;
+    struct flat_seed *older;
+};
+
 struct flat {
     struct syncmap map;
     struct reclaim_class table_class, record_class, era_class;
+    _Atomic(struct flat_seed *) seeds; /* all but the first, which are map.key's; they live as long as the map */
+    _Atomic uint64_t walkers; /* walks that go on */
     _Atomic uint64_t least; /* buckets: no table is halved to fewer. Of the options, or reserved; until a clear */
 
     /* The table that is searched first, and its shift in the low bits: a search needs no more to find its bucket. */
@@ -176,7 +211,7 @@ static inline struct bucket *table_home(struct flat_table *t, unsigned shift, ui
 static bool flat_init(struct flat *m, size_t capacity);
 static bool flat_destroy_step(struct flat *m);
 /* integers: whether the keys are; a constant where speed counts. */
-static int flat_load(struct flat *m, const struct query *q, bool integers, void **value);
+static int flat_load(struct flat *m, struct query *q, bool integers, void **value);
 static ALWAYS_INLINE int flat_swap(struct flat *m, struct query *q, bool integers, void *value, void **previous);
 static ALWAYS_INLINE int flat_load_or_store(struct flat *m, struct query *q, bool integers, void *value, void **actual);
 static ALWAYS_INLINE int flat_load_and_delete(struct flat *m, struct query *q, bool integers, void **previous);
@@ -185,7 +220,7 @@ static ALWAYS_INLINE int flat_compare_and_swap(struct flat *m, struct query *q, 
 static ALWAYS_INLINE int flat_compare_and_delete(struct flat *m, struct query *q, bool integers, void *expected, void **previous);
 static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *), void *context);
 static int flat_clear(struct flat *m);
-static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan);
+static int flat_scan(struct flat *m, uint64_t *place, uint64_t *number, struct scan *scan);
 static void flat_prefetch(struct flat *m, uint64_t hash);
 static void flat_prefetch_record(struct flat *m, const struct query *q);
 static int flat_reserve(struct flat *m, size_t keys);

@@ -47,13 +47,19 @@ struct spares {
     uint64_t count;
 };
 
+/* Takes one of them. */
+static uint64_t spares_use(struct flat_table *t, struct spares *spares)
+{
+    uint64_t number = spares->first;
+    spares->first = ld_relaxed(&overflow_at(&t->overflow, number - 1)->tags); /* relaxed: its own */
+    spares->count--;
+    return number;
+}
+
 static void spares_give_back(struct flat_table *t, struct spares *spares)
 {
     while (spares->count > 0) {
-        uint64_t number = spares->first;
-        spares->first = ld_relaxed(&overflow_at(&t->overflow, number - 1)->tags); /* relaxed: its own */
-        spares->count--;
-        overflow_give_back(t, number);
+        overflow_give_back(t, spares_use(t, spares));
     }
 }
 
@@ -93,10 +99,8 @@ static void fill_end(const struct fill *fill)
 static void fill_add(struct flat_table *t, struct fill *fill, struct spares *spares, uint64_t hash, uint64_t word, void *value)
 {
     if (fill->used == SLOTS) {
-        uint64_t number = spares->first;
+        uint64_t number = spares_use(t, spares);
         struct bucket *b = overflow_at(&t->overflow, number - 1);
-        spares->first = ld_relaxed(&b->tags); /* relaxed: its own */
-        spares->count--;
         fill->tags |= number << LINK_SHIFT;
         fill_end(fill);
         bucket_init(b, fill->foreign);
@@ -111,7 +115,7 @@ static void fill_add(struct flat_table *t, struct fill *fill, struct spares *spa
 enum { TARGETS_LOG = 4, TARGETS = 1 << TARGETS_LOG };
 
 /* What a bucket has goes to one of some targets, by the bits of the hash. */
-static void chain_copy(const struct flat *m, struct flat_table *t, struct bucket *b, struct flat_table *next,
+static void chain_copy(struct flat_table *t, struct bucket *b, struct flat_table *next,
                        struct fill *fills, unsigned targets, struct spares *spares)
 {
     for (;;) {
@@ -119,7 +123,7 @@ static void chain_copy(const struct flat *m, struct flat_table *t, struct bucket
             void *value = ld_relaxed(&b->value[i]); /* relaxed: under the lock */
             if (value == NULL)
                 continue;
-            uint64_t word = ld_relaxed(&b->word[i]), hash = word_hash(&m->map.key, word); /* relaxed: as above */
+            uint64_t word = ld_relaxed(&b->word[i]), hash = word_hash(t->type, word); /* relaxed: as above */
             fill_add(next, &fills[hash >> next->shift & (targets - 1)], spares, hash, word, value);
         }
         uint64_t link = ld_relaxed(&b->tags) >> LINK_SHIFT; /* relaxed: as above */
@@ -142,7 +146,7 @@ static uint64_t chain_overflow(struct flat_table *t, struct bucket *home, uint64
     }
 }
 
-enum moved { MOVE_DONE, MOVE_WAS_DONE, MOVE_NO_MEMORY };
+enum moved { MOVE_DONE, MOVE_WAS_DONE, MOVE_BUSY, MOVE_NO_MEMORY };
 
 /* A bucket of a table, or two of one that is halved, and their headers. */
 struct group {
@@ -163,7 +167,7 @@ static void group_copy(const struct flat *m, struct group *g, struct spares *spa
     for (unsigned i = 0; i < targets; i++)
         fill_begin(m, g->next, to + i, &fills[i]);
     for (unsigned i = 0; i < g->count; i++)
-        chain_copy(m, g->t, g->home + i, g->next, fills, targets, spares);
+        chain_copy(g->t, g->home + i, g->next, fills, targets, spares);
     for (unsigned i = 0; i < targets; i++)
         fill_end(&fills[i]);
     for (unsigned i = 0; i < g->count; i++)
@@ -209,6 +213,158 @@ static enum moved group_move(struct flat *m, struct group *g, struct spares *spa
     }
 }
 
+/* ---- a bucket that is reseeded: its keys go anywhere ---- */
+
+/* The hashes that keys of a chain are to have, in its order. */
+struct hashes {
+    uint64_t *of, few[32];
+    uint64_t count, room;
+};
+
+static void hashes_end(const struct flat *m, struct hashes *h)
+{
+    if (h->of != h->few)
+        memory_put(&m->map.memory, h->of, (size_t)h->room * sizeof *h->of);
+}
+
+/* False: memory is out. */
+static bool hashes_add(const struct flat *m, struct hashes *h, uint64_t hash)
+{
+    if (h->count == h->room) {
+        uint64_t *more = memory_get(&m->map.memory, 2 * (size_t)h->room * sizeof *more);
+        if (more == NULL)
+            return false;
+        memcpy(more, h->of, (size_t)h->count * sizeof *more);
+        hashes_end(m, h);
+        h->of = more;
+        h->room *= 2;
+    }
+    h->of[h->count++] = hash;
+    return true;
+}
+
+/* Of a chain that has changed since its home's header was `header` some may be wrong: then the lock is not had. With no lock held: runs
+ * user code. False: memory is out. */
+static bool hashes_of_chain(const struct flat *m, struct flat_table *t, const struct key_type *type, struct bucket *home, uint64_t header,
+                            struct hashes *h)
+{
+    bool integers = type->kind == SYNCMAP_U64;
+    h->count = 0;
+    for (struct bucket *b = home;;) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            uint64_t word = ld_acquire(&b->word[i]); /* P3 */
+            if (ld_acquire(&b->value[i]) == NULL || (!integers && word == 0)) /* P4 */
+                continue;
+            if (!hashes_add(m, h, key_hash(type, word_key(t->type, word))))
+                return false;
+        }
+        uint64_t link = ld_acquire(&b->tags) >> LINK_SHIFT; /* P5 */
+        if (link == 0 || !bucket_unchanged(home, header))
+            return true;
+        b = overflow_at(&t->overflow, link - 1);
+    }
+}
+
+/* Puts a key into the first free slot of a chain, or into a spare bucket behind it. Under the lock. */
+static void chain_add(const struct flat *m, struct flat_table *t, struct bucket *home, struct spares *spares, uint64_t hash,
+                      uint64_t word, void *value)
+{
+    struct bucket *b = home, *last = NULL;
+    uint64_t link = 0;
+    do {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            if (ld_relaxed(&b->value[i]) == NULL) { /* relaxed: under the lock */
+                bucket_fill(b, i, hash, word, value);
+                return;
+            }
+        }
+        last = b;
+        link = ld_relaxed(&b->tags) >> LINK_SHIFT; /* relaxed: as above */
+        b = link != 0 ? overflow_at(&t->overflow, link - 1) : NULL;
+    } while (b != NULL);
+    uint64_t number = spares_use(t, spares);
+    b = overflow_at(&t->overflow, number - 1);
+    bucket_init(b, foreign_word(m, t, hash >> t->shift));
+    bucket_fill(b, 0, hash, word, value);
+    st_release(&last->tags, ld_relaxed(&last->tags) | number << LINK_SHIFT); /* P5; relaxed: as above */
+}
+
+/* Adds a key to its bucket of next. In a section. */
+static void scatter_key(struct flat *m, struct flat_table *next, struct spares *spares, uint64_t hash, uint64_t word, void *value)
+{
+    struct bucket *home = table_home(next, next->shift, hash);
+    uint64_t header = ld_seq_cst(&home->header); /* P2 */
+    for (unsigned round = 0; (header & BUCKET_LOCKED) || !bucket_cas_lock(home, &header, BUCKET_VERSION);) {
+        bucket_wait(&round);
+        header = ld_seq_cst(&home->header); /* P2 */
+    }
+    if (next->type->kind != SYNCMAP_U64)
+        st_release(&word_record(word)->hash[next->type->number & 1], hash); /* P3 */
+    chain_add(m, next, home, spares, hash, word, value);
+    if (DEBUG_BUILD)
+        flat_check(m, next, home);
+    bucket_unlock(home, header);
+}
+
+/* Copies all keys of a bucket, and ends it. Locked. */
+static void scatter_chain(struct flat *m, struct group *g, struct spares *spares, const struct hashes *h)
+{
+    uint64_t at = 0;
+    for (struct bucket *b = g->home;;) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            void *value = ld_relaxed(&b->value[i]); /* relaxed: under the lock */
+            if (value == NULL)
+                continue;
+            uint64_t word = ld_relaxed(&b->word[i]), hash = h->of[at++]; /* relaxed: as above */
+            scatter_key(m, g->next, spares, hash, g->t->type->kind == SYNCMAP_U64 ? hash : word, value);
+        }
+        uint64_t link = ld_relaxed(&b->tags) >> LINK_SHIFT; /* relaxed: as above */
+        if (link == 0)
+            break;
+        b = overflow_at(&g->t->overflow, link - 1);
+    }
+    debug_assert(at == h->count);
+    bucket_unlock(g->home, g->header[0] | BUCKET_MOVED);
+}
+
+enum { SCATTER_ROUNDS = 8 };
+
+/* What group_move() does, for one bucket whose keys get other hashes. BUSY: others changed the chain, each time while its keys were hashed. */
+static enum moved group_scatter(struct flat *m, struct group *g, struct spares *spares)
+{
+    struct hashes h = {.of = h.few, .room = sizeof h.few / sizeof h.few[0]};
+    enum moved result = MOVE_BUSY;
+    for (unsigned round = 0, rounds = 0; rounds < SCATTER_ROUNDS;) {
+        g->header[0] = ld_acquire(&g->home->header); /* P2 */
+        if (g->header[0] & BUCKET_MOVED) {
+            result = MOVE_WAS_DONE;
+            break;
+        }
+        if (g->header[0] & BUCKET_LOCKED) {
+            bucket_wait(&round);
+            continue;
+        }
+        rounds++;
+        if (!hashes_of_chain(m, g->t, g->next->type, g->home, g->header[0], &h) || !spares_take(m, g->next, spares, h.count)) {
+            result = MOVE_NO_MEMORY;
+            break;
+        }
+        struct thread *self = section_enter();
+        bool locked = group_lock(g);
+        if (locked) {
+            scatter_chain(m, g, spares, &h);
+            g->last |= add_acq_rel(&g->t->moved, 1) + 1 == table_buckets(g->t); /* P8 */
+        }
+        section_leave(self);
+        if (locked) {
+            result = MOVE_DONE;
+            break;
+        }
+    }
+    hashes_end(m, &h);
+    return result;
+}
+
 /* ---- chunks, and promotion ---- */
 
 /* There are too many overflow buckets in use. */
@@ -236,14 +392,15 @@ static uint64_t table_chunk(const struct flat_table *t, const struct flat_table 
     return buckets < chunk ? buckets : chunk;
 }
 
-/* Moves one chunk. Not in a section: may allocate overflow buckets. */
-static NOINLINE void flat_move_slow(struct flat *m, struct flat_table *t, struct flat_table *next)
+/* Moves one chunk. all: also one that others have begun. Not in a section: may allocate overflow buckets. False: memory is out. */
+static NOINLINE bool flat_move_slow(struct flat *m, struct flat_table *t, struct flat_table *next, bool all)
 {
     uint64_t buckets = table_buckets(t), chunk = table_chunk(t, next);
+    bool has_memory = true;
     /* All is being moved by others; which is looked at again if one gave up, or is not running, so that next has to wait for its own. */
-    bool again = ld_relaxed(&t->gave_up) || table_is_full(next); /* relaxed: a hint */
-    if (ld_relaxed(&t->cursor) >= buckets / chunk && !again) /* relaxed: only grows */
-        return;
+    all |= ld_relaxed(&t->gave_up) || table_is_full(next); /* relaxed: a hint */
+    if (ld_relaxed(&t->cursor) >= buckets / chunk && !all) /* relaxed: only grows */
+        return true;
     uint64_t first = add_relaxed(&t->cursor, 1) % (buckets / chunk) * chunk; /* relaxed: the locks order it all */
     struct group g = {.t = t, .next = next, .count = next->shift > t->shift ? 2 : 1};
     struct spares spares = {0};
@@ -252,13 +409,16 @@ static NOINLINE void flat_move_slow(struct flat *m, struct flat_table *t, struct
     for (uint64_t i = 0; i < chunk; i += g.count) {
         g.first = first + i;
         g.home = table_home(t, 0, g.first);
-        if (group_move(m, &g, &spares) == MOVE_NO_MEMORY)
+        enum moved moved = next->type == t->type ? group_move(m, &g, &spares) : group_scatter(m, &g, &spares);
+        if (moved == MOVE_BUSY || moved == MOVE_NO_MEMORY)
             st_relaxed(&t->gave_up, true); /* relaxed: a hint what to look at again */
+        has_memory &= moved != MOVE_NO_MEMORY;
     }
     spares_give_back(next, &spares);
     debug_count(moves);
     if (g.last)
         flat_promote(m, t, next);
+    return has_memory;
 }
 
 /* What each writer does first: a part of the work, if there is some. */
@@ -267,39 +427,57 @@ static inline void flat_help(struct flat *m)
     struct flat_table *t = root_table(ld_acquire(&m->root)); /* P1 */
     struct flat_table *next = ld_acquire(&t->next); /* P6 */
     if (unlikely(next != NULL))
-        flat_move_slow(m, t, next);
+        (void)flat_move_slow(m, t, next, false);
 }
 
 /* ---- when to grow and to shrink ---- */
 
-/* Has a next made for a table, if it is the root and has none. False: memory is out. */
-static bool flat_resize(struct flat *m, struct flat_table *t, uint64_t buckets)
+/* Whether RESEEDING may begin: by P10 a walk sees that it has, or this sees the walk. What sets next comes at once. */
+static bool flat_begin_reseeding(struct flat *m, struct flat_table *t)
+{
+    st_seq_cst(&t->reseeding, true); /* P10 */
+    if (ld_seq_cst(&m->walkers) == 0) /* P10 */
+        return true;
+    st_release(&t->reseeding, false); /* P10 */
+    return false;
+}
+
+enum resized { RESIZE_BEGUN, RESIZE_NOT_NOW, RESIZE_NO_MEMORY };
+
+/* Has a next made for a table, if it is the root and has none. type: its own, or one with other secrets. NOT_NOW: it is not, another does it, or a
+ * walk does not let it have other secrets. */
+static enum resized flat_resize(struct flat *m, struct flat_table *t, uint64_t buckets, const struct key_type *type)
 {
     bool growing = false;
     if (root_table(ld_acquire(&m->root)) != t) /* P1 */
-        return true;
+        return RESIZE_NOT_NOW;
     if (!cas_acq_rel(&t->growing, &growing, true)) /* P6 */
-        return true;
-    struct flat_table *next = flat_table_new(m, buckets, t->era);
+        return RESIZE_NOT_NOW;
+    struct flat_table *next = flat_table_new(m, buckets, t->era, type), *none = NULL;
     if (next == NULL) {
         st_release(&t->growing, false); /* P6: another may try */
-        return false;
+        return RESIZE_NO_MEMORY;
     }
-    struct flat_table *none = NULL;
-    if (cas_seq_cst(&t->next, &none, next)) { /* P6 */
+    if (type != t->type)
+        flat_table_zero(m, next);
+    /* (In the child of a fork that the allocator made, this thread may have been here before: then there is a next.) */
+    bool may = ld_acquire(&t->next) == NULL && (type == t->type || flat_begin_reseeding(m, t)); /* P6 */
+    if (may && cas_seq_cst(&t->next, &none, next)) { /* P6 */
         debug_count(growths);
-        return true;
+        return RESIZE_BEGUN;
     }
-    while (!flat_table_free_step(m, next)) /* in the child of a fork that the allocator made, this thread has been here before */
+    if (ld_acquire(&t->next) == NULL) /* P6 */
+        st_release(&t->growing, false); /* P6: another may try */
+    while (!flat_table_free_step(m, next))
         continue;
-    return true;
+    return RESIZE_NOT_NOW;
 }
 
 static NOINLINE void flat_grow_slow(struct flat *m, struct flat_table *t)
 {
     uint64_t buckets = table_buckets(t);
     bool crowded = counter_sum(&t->era->keys) >= buckets; /* else a few buckets are flooded, and more would not help */
-    if (crowded && flat_resize(m, t, 2 * buckets))
+    if (crowded && flat_resize(m, t, 2 * buckets, t->type) != RESIZE_NO_MEMORY)
         return;
     int64_t used = ld_relaxed(&t->used); /* relaxed: a hint when to grow, */
     st_relaxed(&t->full, used + used / 8); /* relaxed: or to try again */
@@ -317,7 +495,78 @@ static NOINLINE void flat_shrink_slow(struct flat *m, struct flat_table *t)
     uint64_t buckets = table_buckets(t);
     if (buckets / 2 < ld_relaxed(&m->least) || counter_sum(&t->era->keys) >= buckets / 8 * 5 + buckets % 8 / 2) /* relaxed: a hint */
         return;
-    (void)flat_resize(m, t, buckets / 2); /* without memory it goes on as it is */
+    if (flat_resize(m, t, buckets / 2, t->type) == RESIZE_BEGUN) /* else it goes on as it is */
+        st_relaxed(&t->era->flood_at, ld_relaxed(&t->era->flood_at) / 2); /* relaxed: a hint when to try other secrets */
+}
+
+/* ---- when to reseed ---- */
+
+enum helps { SEED_HELPS, SEED_DOES_NOT, SEED_UNKNOWN };
+
+/* Whether other secrets would scatter the keys of a chain: fewer than half of them would have one bucket. UNKNOWN: it has changed. Runs user
+ * code. */
+static enum helps seed_helps(struct flat_table *t, struct bucket *home, const struct key_type *type)
+{
+    uint64_t header = ld_seq_cst(&home->header); /* P2 */
+    bool integers = type->kind == SYNCMAP_U64;
+    uint64_t keys = 0, votes = 0, favourite = 0, has = 0;
+    for (int pass = 0; pass < 2; pass++) { /* the vote of Boyer and Moore, and a count */
+        for (struct bucket *b = home;;) {
+            for (unsigned i = 0; i < SLOTS; i++) {
+                uint64_t word = ld_acquire(&b->word[i]); /* P3 */
+                if (ld_acquire(&b->value[i]) == NULL || (!integers && word == 0)) /* P4 */
+                    continue;
+                uint64_t index = key_hash(type, word_key(t->type, word)) >> t->shift;
+                if (pass == 1) {
+                    keys++;
+                    has += index == favourite;
+                } else if (votes == 0 || index == favourite) {
+                    favourite = index;
+                    votes++;
+                } else {
+                    votes--;
+                }
+            }
+            uint64_t link = ld_acquire(&b->tags) >> LINK_SHIFT; /* P5 */
+            if (!bucket_unchanged(home, header))
+                return SEED_UNKNOWN;
+            if (link == 0)
+                break;
+            b = overflow_at(&t->overflow, link - 1);
+        }
+    }
+    return 2 * has < keys ? SEED_HELPS : SEED_DOES_NOT;
+}
+
+/* Puts it on the map's list. */
+static void seed_keep(struct flat *m, struct flat_seed *seed)
+{
+    seed->older = ld_relaxed(&m->seeds); /* relaxed: the CAS checks it */
+    while (!cas_release(&m->seeds, &seed->older, seed)) /* P1: it goes with the root */
+        continue;
+}
+
+/* A chain of a table is far longer than chance would have it. What was settled is not looked at again before there are twice as many keys. */
+static NOINLINE void flat_flood_slow(struct flat *m, struct flat_table *t, struct bucket *home)
+{
+    uint64_t keys = counter_sum(&t->era->keys);
+    if (keys > FLOOD_LOAD * table_buckets(t) || keys < ld_relaxed(&t->era->flood_at)) /* relaxed: a hint */
+        return;
+    if (root_table(ld_acquire(&m->root)) != t || ld_acquire(&t->next) != NULL || ld_relaxed(&m->walkers) != 0) /* P1, P6; relaxed: a hint */
+        return;
+    struct flat_seed *seed = memory_get(&m->map.memory, sizeof *seed);
+    if (seed == NULL)
+        return;
+    st_relaxed(&t->era->flood_at, keys + keys / 8); /* relaxed: as above; others need not try at the same time */
+    key_type_reseed(&seed->type, t->type);
+    enum helps helps = seed_helps(t, home, &seed->type);
+    bool begun = helps == SEED_HELPS && flat_resize(m, t, table_buckets(t), &seed->type) == RESIZE_BEGUN;
+    if (begun)
+        seed_keep(m, seed);
+    else
+        memory_put(&m->map.memory, seed, sizeof *seed);
+    if (begun || helps == SEED_DOES_NOT)
+        st_relaxed(&t->era->flood_at, 2 * keys); /* relaxed: as above */
 }
 
 /* ---- reserve ---- */
@@ -342,17 +591,18 @@ static uint64_t buckets_for(size_t keys)
     return buckets;
 }
 
-/* Moves a chunk, or lets others, who move the last ones, run. False: a round over all chunks got nowhere, as there is no memory. */
+/* Moves a chunk, or looks at all of them and lets others, who move the last ones, run. False: that got nowhere, as there is no memory. */
 static bool flat_move_or_wait(struct flat *m, struct flat_table *t, struct flat_table *next)
 {
     uint64_t before = ld_acquire(&t->moved), chunks = table_buckets(t) / table_chunk(t, next); /* P8 */
+    bool has_memory = true;
     for (uint64_t i = 0; i < chunks; i++) {
-        flat_move_slow(m, t, next);
+        has_memory &= flat_move_slow(m, t, next, true);
         if (root_table(ld_acquire(&m->root)) != t || ld_acquire(&t->moved) != before) /* P1, P8 */
             return true;
     }
     platform_yield();
-    return !ld_relaxed(&t->gave_up); /* relaxed: a hint what to look at again */
+    return has_memory;
 }
 
 /* Has room for so many keys without further growth. 0, or SYNCMAP_ENOMEM: it may have grown by a part. Moves all itself. */
@@ -372,7 +622,7 @@ static int flat_reserve(struct flat *m, size_t keys)
             break;
         } else if (ld_relaxed(&t->growing)) { /* relaxed: a hint; another makes the next */
             platform_yield();
-        } else if (!flat_resize(m, t, wanted / buckets > TARGETS ? buckets * TARGETS : wanted)) {
+        } else if (flat_resize(m, t, wanted / buckets > TARGETS ? buckets * TARGETS : wanted, t->type) == RESIZE_NO_MEMORY) {
             return SYNCMAP_ENOMEM;
         }
     }
@@ -390,10 +640,14 @@ static void flat_fork_child(struct flat *m)
 {
     struct flat_table *t = root_table(ld_acquire(&m->root)); /* P1 */
     struct flat_table *next = ld_acquire(&t->next); /* P6 */
-    if (next == NULL)
+    if (!pin_held())
+        st_release(&m->walkers, 0); /* P10: nobody walks */
+    if (next == NULL) {
+        st_release(&t->reseeding, false); /* P10 */
         st_release(&t->growing, false); /* P6: another may try */
-    else if (ld_acquire(&t->moved) == table_buckets(t)) /* P8 */
+    } else if (ld_acquire(&t->moved) == table_buckets(t)) { /* P8 */
         flat_promote(m, t, next);
-    else
+    } else {
         st_relaxed(&t->gave_up, true); /* relaxed: a hint what to look at again */
+    }
 }

@@ -34,8 +34,17 @@ static void bucket_init(struct bucket *b, uint64_t foreign)
     }
 }
 
+/* Fills a free slot, under the lock. */
+static void bucket_fill(struct bucket *b, unsigned slot, uint64_t hash, uint64_t word, void *value)
+{
+    uint64_t tags = ld_relaxed(&b->tags) & ~(TAG_MASK << slot * TAG_BITS); /* relaxed: under the lock */
+    st_release(&b->tags, tags | hash_tag(hash) << slot * TAG_BITS); /* P5 */
+    st_release(&b->word[slot], word); /* P3 */
+    st_release(&b->value[slot], value); /* P4 */
+}
+
 /* A table whose buckets are not made yet: their mover does it, or flat_table_clear(). NULL: memory is out. */
-static struct flat_table *flat_table_new(const struct flat *m, uint64_t buckets, struct flat_era *era)
+static struct flat_table *flat_table_new(const struct flat *m, uint64_t buckets, struct flat_era *era, const struct key_type *type)
 {
     uint64_t first = table_first_overflow(buckets);
     if (buckets + first > (SIZE_MAX / 4) / sizeof(struct bucket) || first >= (uint64_t)1 << LINK_BITS)
@@ -48,6 +57,7 @@ static struct flat_table *flat_table_new(const struct flat *m, uint64_t buckets,
     memset(t, 0, sizeof *t);
     t->shift = 64 - (unsigned)__builtin_ctzll(buckets);
     t->era = era;
+    t->type = type;
     t->base = base;
     t->overflow.first = (uint32_t)first;
     st_relaxed(&t->overflow.segment[0], table_home(t, 0, buckets)); /* relaxed: P1 or P6 publishes it */
@@ -59,6 +69,16 @@ static void flat_table_clear(const struct flat *m, struct flat_table *t)
 {
     for (uint64_t i = 0; i < table_buckets(t); i++)
         bucket_init(table_home(t, 0, i), foreign_word(m, t, i));
+}
+
+/* Makes all buckets of a table that has just been got, for RESEEDING. The zeros that large ones are got with are buckets: 0 is foreign to all
+ * but the first. */
+static void flat_table_zero(const struct flat *m, struct flat_table *t)
+{
+    size_t size = flat_table_size(t);
+    if (!memory_table_is_zero(&m->map.memory, size))
+        memset((void *)(t + 1), 0, size - sizeof *t);
+    bucket_init(table_home(t, 0, 0), foreign_word(m, t, 0));
 }
 
 static uintptr_t table_root(struct flat_table *t)
@@ -176,7 +196,6 @@ static struct record *record_new(const struct flat *m, const struct query *q)
         memory_put(&m->map.memory, r, size);
         return NULL;
     }
-    r->hash = q->hash;
     if (q->type->kind == SYNCMAP_CUSTOM)
         r->key.object = copy.as.ptr;
     else
@@ -225,10 +244,10 @@ static uint64_t bucket_across(const struct flat_table *from, const struct flat_t
 }
 
 /* Whether bucket `index` of a table is its to free (V1): it was not moved, and it was made, which one that is only the next of
- * `before` (else NULL) was when a bucket was moved there. */
+ * `before` (else NULL) was when a bucket was moved there; or all were, for RESEEDING. */
 static bool bucket_is_owned(struct flat_table *t, struct flat_table *before, uint64_t index)
 {
-    if (before != NULL) {
+    if (before != NULL && before->type == t->type) {
         struct bucket *source = table_home(before, 0, bucket_across(t, before, index));
         if (!(ld_relaxed(&source->header) & BUCKET_MOVED)) /* relaxed: a grace period has passed */
             return false;
@@ -316,7 +335,7 @@ static void flat_check(struct flat *m, struct flat_table *t, struct bucket *home
                 continue;
             }
             here++;
-            debug_assert(word_hash(&m->map.key, word) >> t->shift == index);
+            debug_assert(word_hash(t->type, word) >> t->shift == index);
             for (unsigned k = 0; k < keys; k++)
                 debug_assert(words[k] != word);
             if (keys < sizeof words / sizeof words[0])

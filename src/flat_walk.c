@@ -21,6 +21,7 @@ enum { WALK_BUFFER = 32 };
 
 struct walk {
     const struct syncmap *m;
+    const struct key_type *type; /* of all tables that it sees (V10) */
     uint64_t from, last; /* hashes, both included */
     /* Of rounds: */
     bool rounds, again; /* `again`: not the first */
@@ -35,10 +36,34 @@ struct walk {
     } found[WALK_BUFFER];
 };
 
+/* Before a walk: no other secrets are brought in until walk_leave(); what was being reseeded has been. The type whose secrets they are; NULL: memory is out
+ * for the end of that. */
+static const struct key_type *walk_enter(struct flat *m)
+{
+    for (;;) {
+        add_seq_cst(&m->walkers, 1); /* P10 */
+        struct flat_table *t = root_table(ld_seq_cst(&m->root)); /* P1 */
+        if (likely(!ld_seq_cst(&t->reseeding))) /* P10 */
+            return t->type;
+        add_seq_cst(&m->walkers, (uint64_t)-1); /* P10 */
+        struct flat_table *next = ld_acquire(&t->next); /* P6 */
+        if (next == NULL)
+            platform_yield();
+        else if (!flat_move_or_wait(m, t, next))
+            return NULL;
+    }
+}
+
+static void walk_leave(struct flat *m)
+{
+    add_seq_cst(&m->walkers, (uint64_t)-1); /* P10 */
+}
+
 /* (Not by an initialiser, which would clear the buffer, too.) */
-static void walk_begin(struct walk *w, const struct flat *m, uint64_t place)
+static void walk_begin(struct walk *w, const struct flat *m, const struct key_type *type, uint64_t place)
 {
     w->m = &m->map;
+    w->type = type;
     w->from = place;
     w->rounds = false;
     w->count = 0;
@@ -51,13 +76,13 @@ static bool walk_round_wants(const struct walk *w, uint64_t word)
     if (w->again && word <= w->above)
         return false;
     /* P9; relaxed: it does not change once P3 has published it */
-    return w->m->key.kind == SYNCMAP_U64 || ld_relaxed(&word_record(word)->age) < w->age;
+    return w->type->kind == SYNCMAP_U64 || ld_relaxed(&word_record(word)->age) < w->age;
 }
 
 /* What the smallest are kept of. */
 static uint64_t walk_order(const struct walk *w, uint64_t word)
 {
-    return w->rounds ? word : word_hash(&w->m->key, word);
+    return w->rounds ? word : word_hash(w->type, word);
 }
 
 /* Where the largest of what was found is. */
@@ -100,7 +125,7 @@ static ALWAYS_INLINE void walk_take(struct walk *w, const struct bucket *b, uint
         void *value = ld_seq_cst(&b->value[i]);  /* P4 */
         if (value == NULL || (!integers && word == 0))
             continue;
-        uint64_t hash = integers ? word : word_record(word)->hash;
+        uint64_t hash = integers ? word : record_hash(w->type, word_record(word));
         if (hash - w->from <= span && (likely(!w->rounds) || walk_round_wants(w, word)))
             walk_add(w, word, value);
     }
@@ -150,7 +175,7 @@ static ALWAYS_INLINE bool walk_visit(const struct walk *w, bool integers, bool (
         void *value = value_decode(w->found[i].value);
         value_hand_out(w->m, value);
         uint64_t word = w->found[i].word;
-        syncmap_key key = integers ? syncmap_u64(unhash_u64(word, w->m->key.seed)) : record_key(&w->m->key, word_record(word));
+        syncmap_key key = integers ? syncmap_u64(unhash_u64(word, w->type->seed)) : record_key(w->type, word_record(word));
         if (!visit(key, value, context))
             return false;
     }
@@ -182,10 +207,10 @@ static NOINLINE bool walk_rounds_slow(struct flat *m, struct walk *w, struct fla
 /* What was found did not fit: keeps what is below the largest hash. True: there is nothing, all have one hash, which is w->from then. */
 static NOINLINE bool walk_keep_slow(struct walk *w)
 {
-    uint64_t largest = word_hash(&w->m->key, w->found[walk_largest(w)].word);
+    uint64_t largest = word_hash(w->type, w->found[walk_largest(w)].word);
     unsigned kept = 0;
     for (unsigned i = 0; i < w->count; i++)
-        if (word_hash(&w->m->key, w->found[i].word) < largest)
+        if (word_hash(w->type, w->found[i].word) < largest)
             w->found[kept++] = w->found[i];
     w->count = kept;
     if (kept > 0)
@@ -215,11 +240,11 @@ static ALWAYS_INLINE struct bucket *walk_find(struct flat *m, struct walk *w, bo
 
 /* Visits keys of some buckets from *place on, and moves that behind them; to 0 after the last. False: the visit said stop. The caller has
  * pinned by syncmap_pin(): what was read stays, whatever the visit does. */
-static ALWAYS_INLINE bool walk_buckets(struct flat *m, bool integers, uint64_t *place, bool (*visit)(syncmap_key, void *, void *),
+static ALWAYS_INLINE bool walk_buckets(struct flat *m, const struct key_type *type, bool integers, uint64_t *place, bool (*visit)(syncmap_key, void *, void *),
                                        void *context)
 {
     struct walk w;
-    walk_begin(&w, m, *place);
+    walk_begin(&w, m, type, *place);
     do {
         struct flat_table *t;
         unsigned before = w.count;
@@ -242,11 +267,11 @@ static ALWAYS_INLINE bool walk_buckets(struct flat *m, bool integers, uint64_t *
     return walk_visit(&w, integers, visit, context);
 }
 
-static ALWAYS_INLINE int walk_all(struct flat *m, bool integers, bool (*visit)(syncmap_key, void *, void *), void *context)
+static ALWAYS_INLINE int walk_all(struct flat *m, const struct key_type *type, bool integers, bool (*visit)(syncmap_key, void *, void *), void *context)
 {
     uint64_t place = 0;
     do
-        if (!walk_buckets(m, integers, &place, visit, context))
+        if (!walk_buckets(m, type, integers, &place, visit, context))
             return 0;
     while (place != 0);
     return 1;
@@ -254,7 +279,12 @@ static ALWAYS_INLINE int walk_all(struct flat *m, bool integers, bool (*visit)(s
 
 static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *), void *context)
 {
-    return m->map.key.kind == SYNCMAP_U64 ? walk_all(m, true, visit, context) : walk_all(m, false, visit, context);
+    const struct key_type *type = walk_enter(m);
+    if (type == NULL)
+        return SYNCMAP_ENOMEM;
+    int result = type->kind == SYNCMAP_U64 ? walk_all(m, type, true, visit, context) : walk_all(m, type, false, visit, context);
+    walk_leave(m);
+    return result;
 }
 
 /* ---- scan ---- */
@@ -264,9 +294,9 @@ static void walk_sort(struct walk *w)
 {
     for (unsigned i = 1; i < w->count; i++) {
         struct walk_entry entry = w->found[i];
-        uint64_t hash = word_hash(&w->m->key, entry.word);
+        uint64_t hash = word_hash(w->type, entry.word);
         unsigned k = i;
-        for (; k > 0 && word_hash(&w->m->key, w->found[k - 1].word) > hash; k--)
+        for (; k > 0 && word_hash(w->type, w->found[k - 1].word) > hash; k--)
             w->found[k] = w->found[k - 1];
         w->found[k] = entry;
     }
@@ -278,7 +308,7 @@ static void walk_visit_some(struct walk *w, uint64_t *place, struct scan *scan)
 {
     walk_sort(w);
     for (unsigned i = 0; i < w->count; i++) {
-        uint64_t hash = word_hash(&w->m->key, w->found[i].word);
+        uint64_t hash = word_hash(w->type, w->found[i].word);
         if (scan_is_over(scan) && hash != scan->hash) {
             *place = hash;
             return;
@@ -286,16 +316,25 @@ static void walk_visit_some(struct walk *w, uint64_t *place, struct scan *scan)
         scan->hash = hash;
         void *value = value_decode(w->found[i].value);
         value_hand_out(w->m, value);
-        scan_visit(word_key(&w->m->key, w->found[i].word), value, scan);
+        scan_visit(word_key(w->type, w->found[i].word), value, scan);
     }
 }
 
-static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan)
+/* number: of the secrets whose order the place is in. 0, or an error. */
+static int flat_scan(struct flat *m, uint64_t *place, uint64_t *number, struct scan *scan)
 {
+    const struct key_type *type = walk_enter(m);
+    if (type == NULL)
+        return SYNCMAP_ENOMEM;
+    if (*number > type->number || (*place != 0 && *number != type->number)) {
+        walk_leave(m);
+        return *number > type->number ? SYNCMAP_EINVAL : SYNCMAP_ESTALE;
+    }
+    *number = type->number;
     do {
         struct walk w;
         struct flat_table *t;
-        walk_begin(&w, m, *place);
+        walk_begin(&w, m, type, *place);
         struct bucket *home = m->map.key.kind == SYNCMAP_U64 ? walk_find(m, &w, true, &t) : walk_find(m, &w, false, &t);
         if (unlikely(w.more) && walk_keep_slow(&w)) {
             *place = w.from + 1;
@@ -305,6 +344,8 @@ static void flat_scan(struct flat *m, uint64_t *place, struct scan *scan)
             walk_visit_some(&w, place, scan);
         }
     } while (*place != 0 && !scan_is_over(scan));
+    walk_leave(m);
+    return 0;
 }
 
 /* ---- load_many ---- */

@@ -26,8 +26,20 @@ static void key_type_init(struct key_type *type, enum syncmap_kind kind, const s
     type->kind = kind;
     type->custom = options->key;
     type->context = options->context;
+    type->given = options->seed;
     if (options->seed != 0)
         hash_secret(type->secret, options->seed);
+    else if (!platform_random(type->secret, sizeof type->secret))
+        hash_secret(type->secret, key_weak_seed(type));
+    memcpy(type->seed, type->secret, sizeof type->seed);
+}
+
+static void key_type_reseed(struct key_type *type, const struct key_type *from)
+{
+    *type = *from;
+    type->number = from->number + 1;
+    if (from->given != 0) /* the same for the same options */
+        hash_secret(type->secret, hash_u64(from->given + type->number, from->seed));
     else if (!platform_random(type->secret, sizeof type->secret))
         hash_secret(type->secret, key_weak_seed(type));
     memcpy(type->seed, type->secret, sizeof type->seed);

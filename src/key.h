@@ -9,9 +9,11 @@
 #include "hash.h"
 #include "memory.h"
 
-/* How one map handles its keys. Never changes after key_type_init(). */
+/* How one map handles its keys. Never changes after key_type_init(), or key_type_reseed(). */
 struct key_type {
     enum syncmap_kind kind;
+    unsigned number; /* of the secrets, which a map may change: 0, 1, 2 ... */
+    uint64_t given;  /* options.seed */
     uint64_t seed[2]; /* of hash_u64; [0] is what a custom hash gets */
     void *context;    /* of the custom functions */
     syncmap_key_functions custom;
@@ -21,6 +23,8 @@ struct key_type {
 /* Whether a kind and key functions go together. */
 static bool key_functions_fit(enum syncmap_kind kind, const syncmap_key_functions *f);
 static void key_type_init(struct key_type *type, enum syncmap_kind kind, const syncmap_options *options);
+/* The same type with other secrets. */
+static void key_type_reseed(struct key_type *type, const struct key_type *from);
 
 /* Whether `key` is one that a map of this type can have. (Integers first, here and below: they are what is in a hurry.) */
 static inline bool key_is_valid(const struct key_type *type, syncmap_key key)

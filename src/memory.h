@@ -68,6 +68,12 @@ static inline void *memory_get_table(const struct memory *memory, size_t size, v
     return raw + CACHE_LINE - (uintptr_t)raw % CACHE_LINE;
 }
 
+/* Whether what memory_get_table() got is zero. */
+static inline bool memory_table_is_zero(const struct memory *memory, size_t size)
+{
+    return memory->alloc == NULL && size >= HUGE_PAGE;
+}
+
 /* Gives back a table of `size` bytes; one from the system in parts, from its end: `left` bytes are left of it. Returns how many are then; 0:
  * it is gone. */
 static inline size_t memory_put_table_part(const struct memory *memory, void *base, size_t size, size_t left)

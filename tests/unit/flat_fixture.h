@@ -20,10 +20,13 @@ static struct counting counting;
 /* ---- an allocator that refuses by size ---- */
 
 static bool (*refuses)(size_t size); /* NULL: nothing, beyond what `counting` does */
+static void (*calls_back)(size_t size); /* from every allocation; NULL: nothing */
 
 static void *choosy_alloc(size_t size, void *context)
 {
     syncmap_allocator allocator = counting_allocator(context);
+    if (calls_back != NULL)
+        calls_back(size);
     return refuses != NULL && refuses(size) ? NULL : allocator.alloc(size, context);
 }
 
@@ -70,11 +73,13 @@ static inline struct fixture make_of(enum syncmap_kind kind, syncmap_options opt
     struct fixture f;
     counting_init(&counting);
     refuses = NULL;
+    calls_back = NULL;
     options.engine = SYNCMAP_ENGINE_FLAT;
     options.allocator = (syncmap_allocator){.alloc = choosy_alloc, .free = choosy_free, .context = &counting};
     f.m = syncmap_new(kind, &options);
     assert_non_null(f.m);
     f.flat = flat_of(f.m);
+    st_relaxed(&root_table(ld_relaxed(&f.flat->root))->era->flood_at, UINT64_MAX); /* suites flood buckets at will; test_flat_reseed.c takes it back */
     return f;
 }
 
@@ -230,7 +235,7 @@ static inline uint64_t keys_in_chain(struct flat_table *t, uint64_t index)
 /* Whether the memory of a bucket of next was made, and is anybody's (V1). */
 static inline bool is_made(struct flat_table *t, struct flat_table *next, uint64_t index)
 {
-    return is_moved(t, bucket_across(next, t, index));
+    return t->type != next->type || is_moved(t, bucket_across(next, t, index));
 }
 
 /* How many overflow buckets are spare; each is at most once on the stack. */
@@ -280,6 +285,7 @@ static inline unsigned copies_of(struct fixture f, syncmap_key key)
     struct query q = query_of(f, key);
     unsigned slot, copies = 0;
     for (struct flat_table *t = root_of(f), *before = NULL; t != NULL; before = t, t = ld_relaxed(&t->next)) {
+        query_fit(&q, t, q.type->kind == SYNCMAP_U64);
         uint64_t index = q.hash >> t->shift;
         if ((before != NULL && !is_made(before, t, index)) || is_moved(t, index))
             continue;
@@ -313,7 +319,7 @@ static inline void begin_move(struct fixture f, uint64_t buckets)
 {
     assert_true(2 * buckets >= table_buckets(root_of(f)) && buckets <= TARGETS * table_buckets(root_of(f)));
     struct thread *pin = pin_enter(true);
-    assert_true(flat_resize(f.flat, root_of(f), buckets));
+    assert_int_equal(flat_resize(f.flat, root_of(f), buckets, root_of(f)->type), RESIZE_BEGUN);
     pin_leave(pin);
     assert_non_null(next_of(f));
     assert_int_equal(table_buckets(next_of(f)), buckets);

@@ -408,8 +408,8 @@ static void too_large_is_refused(void **state)
 {
     (void)state;
     struct fixture f = make();
-    assert_null(flat_table_new(f.flat, (uint64_t)1 << 62, root_of(f)->era));
-    assert_null(flat_table_new(f.flat, (uint64_t)1 << 30, root_of(f)->era));
+    assert_null(flat_table_new(f.flat, (uint64_t)1 << 62, root_of(f)->era, root_of(f)->type));
+    assert_null(flat_table_new(f.flat, (uint64_t)1 << 30, root_of(f)->era, root_of(f)->type));
     assert_int_equal(buckets_for(SIZE_MAX), 0);
     assert_int_equal(buckets_for(0), LEAST_BUCKETS);
     for (uint64_t buckets = LEAST_BUCKETS; buckets <= (uint64_t)1 << 40; buckets *= 2) {
@@ -751,7 +751,9 @@ static void writers_help(void **state)
     assert_int_equal(ld_relaxed(&t->moved), ++moves * CHUNK);
     syncmap_compare_and_delete(f.m, syncmap_u64(key), number(6));
     assert_int_equal(ld_relaxed(&t->moved), ++moves * CHUNK);
-    syncmap_delete(f.m, syncmap_u64(5000));
+    syncmap_delete(f.m, syncmap_u64(5000)); /* which is not there */
+    assert_int_equal(ld_relaxed(&t->moved), moves * CHUNK);
+    syncmap_delete(f.m, syncmap_u64(key));
     assert_int_equal(ld_relaxed(&t->moved), ++moves * CHUNK);
     syncmap_swap(f.m, syncmap_u64(key), number(5), &out);
     assert_int_equal(ld_relaxed(&t->moved), ++moves * CHUNK);
@@ -823,12 +825,12 @@ static void only_the_root_grows(void **state)
     struct flat_table *next = next_of(f);
     uint64_t growths = debug_counts.growths;
     syncmap_pin();
-    assert_true(flat_resize(f.flat, t, 4 * MOVE_BUCKETS));
-    assert_true(flat_resize(f.flat, next, 4 * MOVE_BUCKETS));
+    assert_int_equal(flat_resize(f.flat, t, 4 * MOVE_BUCKETS, t->type), RESIZE_NOT_NOW);
+    assert_int_equal(flat_resize(f.flat, next, 4 * MOVE_BUCKETS, t->type), RESIZE_NOT_NOW);
     assert_ptr_equal(next_of(f), next);
     assert_null(ld_relaxed(&next->next));
     move_all(f);
-    assert_true(flat_resize(f.flat, t, 4 * MOVE_BUCKETS)); /* late */
+    assert_int_equal(flat_resize(f.flat, t, 4 * MOVE_BUCKETS, t->type), RESIZE_NOT_NOW); /* late */
     assert_ptr_equal(ld_relaxed(&t->next), next);
     assert_int_equal(debug_counts.growths, growths);
     syncmap_unpin();

@@ -62,15 +62,15 @@ static int test_munmap(void *start, size_t size)
 
 /* ---- keys by number, of integers or records, with hashes of their own ---- */
 
-enum { NUMBERS = 1024, BUCKETS = 64, FLOOD = 24, FLOODED = 10, LATE = 150 };
+enum { NUMBERS = 1024, BUCKETS = 64, FLOOD_KEYS = 24, FLOODED = 10, LATE = 150 };
 
 static struct hashed objects[NUMBERS];
 
-/* The first FLOOD keys in one bucket of 64, and in one half of it, which is full then, and key LATE there, too; the others anywhere else. */
+/* The first FLOOD_KEYS keys in one bucket of 64, and in one half of it, which is full then, and key LATE there, too; the others anywhere else. */
 static uint64_t hash_of_number(uint64_t n)
 {
     uint64_t other = (n * 0x9e3779b97f4a7c15u) >> 7;
-    if (n >= FLOOD && n != LATE)
+    if (n >= FLOOD_KEYS && n != LATE)
         return (n % (BUCKETS - 1) + (n % (BUCKETS - 1) >= FLOODED)) << 58 | other << 1;
     return ((uint64_t)FLOODED << 58) + n;
 }
@@ -458,7 +458,7 @@ static void new_is_refused(void **state)
 }
 
 /* Where the key is, or what it needs. False: memory is out. */
-static bool find_or_reserve(struct flat *m, const struct query *q, struct spot *s, struct flat_seat *seat)
+static bool find_or_reserve(struct flat *m, struct query *q, struct spot *s, struct flat_seat *seat)
 {
     spot_find_again(m, q, s);
     return s->in != NULL || seat_reserve(m, s, q, seat);
@@ -532,7 +532,7 @@ static void end_half_moved(uint64_t buckets, int chunks, bool records, int how)
             assert_null(s.in);
             for (int i = 0; next != NULL && ld_relaxed(&t->moved) < BUCKETS; i++) {
                 assert_true(i < 2 * BUCKETS);
-                flat_move_slow(f.flat, t, next);
+                (void)flat_move_slow(f.flat, t, next, false);
             }
             assert_ptr_not_equal(root_of(f), next);
             assert_ptr_not_equal(root_of(f), t);

@@ -542,7 +542,7 @@ enum { NOT_TRUE = -1 };
 static int keys_read(const struct walked *w, struct flat_table *t, uint64_t header)
 {
     uint64_t first = flooded[w->kind] << SHIFT;
-    struct walk walk = {.m = &w->f.flat->map, .from = first, .last = first + (((uint64_t)1 << SHIFT) - 1)};
+    struct walk walk = {.m = &w->f.flat->map, .type = t->type, .from = first, .last = first + (((uint64_t)1 << SHIFT) - 1)};
     return walk_read(&walk, t, home_of(t, flooded[w->kind]), header, w->kind == INTEGERS) ? (int)walk.count : NOT_TRUE;
 }
 
@@ -631,7 +631,8 @@ static void *to_and_fro(void *context)
     while (!atomic_load(&over)) {
         struct thread *pin = pin_enter(true);
         struct flat_table *t = root_table(ld_seq_cst(&w->f.flat->root));
-        CHECK(flat_resize(w->f.flat, t, table_buckets(t) > BUCKETS ? table_buckets(t) / 2 : 4 * table_buckets(t)));
+        uint64_t buckets = table_buckets(t) > BUCKETS ? table_buckets(t) / 2 : 4 * table_buckets(t);
+        CHECK(flat_resize(w->f.flat, t, buckets, t->type) != RESIZE_NO_MEMORY);
         while (!atomic_load(&over) && root_table(ld_seq_cst(&w->f.flat->root)) == t)
             flat_help(w->f.flat);
         pin_leave(pin);
