@@ -108,7 +108,7 @@ static inline void allow_halving(struct fixture f)
 
 static inline struct flat_table *root_of(struct fixture f)
 {
-    return root_table(ld_relaxed(&f.flat->root));
+    return root_table(ld_acquire(&f.flat->root));
 }
 
 static inline struct flat_table *next_of(struct fixture f)
