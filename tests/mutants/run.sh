@@ -29,7 +29,7 @@ stages=(
 )
 
 mkdir -p "$work"
-rm -rf "$work/tree"
+rm -rf "$work/tree" "$work/src"
 mkdir "$work/tree"
 (cd "$root" && git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -T - -cf - 2>/dev/null) | tar -xf - -C "$work/tree"
 cp -r "$work/tree/src" "$work/src"
