@@ -13,8 +13,9 @@
  * ERRORS. SYNCMAP_EINVAL: the map is NULL, the key is not of the map's kind, a string is NULL, bytes are
  * NULL with a length above 0, a needed callback is NULL, or a value is one of the two addresses inside the
  * library that are its own marks (no object of a caller can have one). SYNCMAP_ENOMEM: memory is out. Only
- * operations that say so can return it; load, range, len, pin and unpin need no memory, even on a thread's first use of
- * the library (they try to get some for the thread, and go on without). syncmap_strerror() names an error.
+ * operations that say so can return it; load, len, pin and unpin need no memory, nor does range (but while FLOODS are dealt with),
+ * even on a thread's first use of the library (they try to get some for the thread, and go on without). SYNCMAP_ESTALE: see
+ * syncmap_scan(). syncmap_strerror() names an error.
  *
  * ORDER. Each operation on one key, and clear, is linearizable: it takes effect at one instant between its
  * call and its return, and all threads agree on the order of these instants, across keys too. Of two
