@@ -34,28 +34,20 @@ static inline struct flat *flat_of(struct syncmap *m)
 
 static inline bool is_flat(const struct syncmap *m)
 {
-    return likely(m->engine == SYNCMAP_ENGINE_FLAT);
+    return m->variant >= FLAT_INTEGERS;
 }
-
-/* What the operations are compiled for, each on its own. */
-enum variant { READ_DIRTY, FLAT_INTEGERS, FLAT_OTHERS };
 
 /* The operation of the engine that `variant`, a constant where speed counts, says. */
 #define ENGINE(m, variant, operation, q, ...) \
-    ((variant) == READ_DIRTY ? rd_##operation(engine_of(m), q, __VA_ARGS__) \
-                             : flat_##operation(flat_of(m), q, (variant) == FLAT_INTEGERS, __VA_ARGS__))
-
-static inline enum variant variant_of(const struct syncmap *m)
-{
-    if (!is_flat(m))
-        return READ_DIRTY;
-    return likely(m->key.kind == SYNCMAP_U64) ? FLAT_INTEGERS : FLAT_OTHERS;
-}
+    ((variant) < FLAT_INTEGERS ? rd_##operation(engine_of(m), q, __VA_ARGS__) \
+                               : flat_##operation(flat_of(m), q, (variant) == FLAT_INTEGERS, __VA_ARGS__))
 
 /* A function with a last argument `variant`, compiled for each. (What is no map is refused by any.) */
 #define FOR_VARIANT(m, function, ...) \
-    (unlikely((m) == NULL) || variant_of(m) == READ_DIRTY ? function(m, __VA_ARGS__, READ_DIRTY) \
-     : variant_of(m) == FLAT_INTEGERS ? function(m, __VA_ARGS__, FLAT_INTEGERS) : function(m, __VA_ARGS__, FLAT_OTHERS))
+    (unlikely((m) == NULL) ? function(m, __VA_ARGS__, FLAT_OTHERS) \
+     : (m)->variant == FLAT_INTEGERS ? function(m, __VA_ARGS__, FLAT_INTEGERS) \
+     : (m)->variant == READ_DIRTY_INTEGERS ? function(m, __VA_ARGS__, READ_DIRTY_INTEGERS) \
+     : (m)->variant == READ_DIRTY_OTHERS ? function(m, __VA_ARGS__, READ_DIRTY_OTHERS) : function(m, __VA_ARGS__, FLAT_OTHERS))
 
 /* What a cursor's state says: whether it has ended, and above that, the number of the secrets by whose hashes it goes. */
 enum { CURSOR_ENDED = 1 };
@@ -161,14 +153,14 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     m->base = base;
     m->size = size;
     m->memory = memory;
-    m->engine = flat ? SYNCMAP_ENGINE_FLAT : SYNCMAP_ENGINE_READ_DIRTY;
+    m->variant = kind == SYNCMAP_U64 ? (flat ? FLAT_INTEGERS : READ_DIRTY_INTEGERS) : flat ? FLAT_OTHERS : READ_DIRTY_OTHERS;
     m->context = o->context;
     m->value_free = o->value_free;
     m->value_acquire = o->value_acquire;
     m->value_equal = o->value_equal;
     m->value_class.release = map_value_release;
     m->map_class.release = map_release;
-    m->is_quick = kind == SYNCMAP_U64 && o->value_acquire == NULL;
+    m->quick = kind == SYNCMAP_U64 && o->value_acquire == NULL ? m->variant : FLAT_OTHERS;
     key_type_init(&m->key, kind, o);
     if (!(flat ? flat_init(flat_of(m), o->capacity) : rd_init(engine_of(m), o->capacity))) {
         memory_put_lines(&memory, base, size);
@@ -220,11 +212,11 @@ void syncmap_free(syncmap *m)
 /* Step 1. False: invalid. */
 static ALWAYS_INLINE bool query_make(struct query *q, const struct syncmap *m, syncmap_key key, enum variant variant)
 {
-    if (variant != FLAT_INTEGERS)
+    if (variant == READ_DIRTY_OTHERS || variant == FLAT_OTHERS)
         return query_init(q, m, key);
     if (unlikely(key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64)))
         return false;
-    *q = (struct query){.hash = hash_u64(key.as.u64, m->key.seed), .type = &m->key};
+    *q = (struct query){.hash = hash_u64(key.as.u64, m->key.seed), .type = variant == FLAT_INTEGERS ? &m->key : &integer_keys};
     q->key.as.u64 = key.as.u64;
     q->key.len = key.len;
     return true;
@@ -306,7 +298,7 @@ static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
     return FOR_VARIANT(m, load_as, key, value);
 }
 
-/* The end of a load that found its entry, or none. */
+/* The end of a load that has a shortcut. */
 static ALWAYS_INLINE int load_finish(syncmap *m, int result, void *found, void **value, struct thread *pin)
 {
     check_pinned(m, result == 1 && value != NULL);
@@ -316,29 +308,47 @@ static ALWAYS_INLINE int load_finish(syncmap *m, int result, void *found, void *
     return result;
 }
 
-/* read has it not, and there is a dirty. */
-static NOINLINE int load_integer_slow(syncmap *m, syncmap_key key, uint64_t hash, void **value, struct thread *pin)
+/* The home bucket cannot tell. */
+static NOINLINE int load_flat_slow(syncmap *m, uint64_t hash, void **value, struct thread *pin)
 {
+    struct query q = {.hash = hash, .type = &m->key};
     void *found = NULL;
-    int result = rd_load_integer_slow(engine_of(m), key, hash, &found);
+    int result = flat_load(flat_of(m), &q, true, &found);
     return load_finish(m, result, found, value, pin);
 }
 
-/* What is in a hurry: integers, and nothing to be acquired. It calls nothing but in its last step, so it has no registers to save. */
-int syncmap_load(syncmap *m, syncmap_key key, void **value)
+/* read has it not, and there is a dirty. */
+static NOINLINE int load_read_dirty_slow(syncmap *m, syncmap_key key, uint64_t hash, void **value, struct thread *pin)
 {
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(m == NULL || !m->is_quick || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
-        return load_any(m, key, value);
+    struct query q = {.key = key, .hash = hash, .type = &integer_keys};
+    void *found = NULL;
+    int result = rd_load(engine_of(m), &q, &found);
+    return load_finish(m, result, found, value, pin);
+}
+
+static NOINLINE int load_read_dirty(syncmap *m, syncmap_key key, void **value, struct thread *self)
+{
     uint64_t hash = hash_u64(key.as.u64, m->key.seed);
     struct thread *pin = pin_enter_own(self);
     void *found = NULL;
-    int result;
-    if (is_flat(m))
-        result = flat_load_integer(flat_of(m), hash, &found);
-    else if ((result = rd_load_integer(engine_of(m), hash, &found)) < 0)
-        return load_integer_slow(m, key, hash, value, pin);
-    return load_finish(m, result, found, value, pin);
+    int result = rd_load_integer(engine_of(m), hash, &found);
+    return likely(result >= 0) ? load_finish(m, result, found, value, pin) : load_read_dirty_slow(m, key, hash, value, pin);
+}
+
+/* What is in a hurry: integers, and nothing to be acquired. It calls nothing but in its last step, so it has no registers to save. (A
+ * register that is saved and restored costs little by itself; but where loads miss the cache, twice as many are under way without.) */
+int syncmap_load(syncmap *m, syncmap_key key, void **value)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (unlikely(m == NULL || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
+        return load_any(m, key, value);
+    if (unlikely(m->quick != FLAT_INTEGERS))
+        return m->quick == READ_DIRTY_INTEGERS ? load_read_dirty(m, key, value, self) : load_any(m, key, value);
+    uint64_t hash = hash_u64(key.as.u64, m->key.seed);
+    struct thread *pin = pin_enter_own(self);
+    void *found = NULL;
+    int result = flat_load_integer(flat_of(m), hash, &found);
+    return likely(result >= 0) ? load_finish(m, result, found, value, pin) : load_flat_slow(m, hash, value, pin);
 }
 
 static ALWAYS_INLINE int swap_as(syncmap *m, syncmap_key key, void *value, void **previous, enum variant variant)
@@ -394,7 +404,7 @@ static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **
     struct reclaim_slot *slot;
     if (unlikely(m == NULL || !key_is_valid(&m->key, key)))
         return SYNCMAP_EINVAL;
-    if (variant == READ_DIRTY && rd_is_empty(engine_of(m))) {
+    if (variant < FLAT_INTEGERS && rd_is_empty(engine_of(m))) {
         if (previous != NULL)
             *previous = NULL;
         return 0;
@@ -418,7 +428,7 @@ static NOINLINE int load_and_delete_any(syncmap *m, syncmap_key key, void **prev
 int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
 {
     struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(m == NULL || !m->is_quick || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
+    if (unlikely(m == NULL || m->quick == FLAT_OTHERS || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
         return load_and_delete_any(m, key, previous);
     if (is_flat(m) || !rd_is_empty(engine_of(m))) {
         uint64_t hash = hash_u64(key.as.u64, m->key.seed);
@@ -553,7 +563,7 @@ int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **
         group_prefetch(m, q, keys + begin, group);
         for (size_t i = 0; i < group; i++) {
             void *found = NULL;
-            int result = ENGINE(m, variant_of(m), load, &q[i], &found);
+            int result = ENGINE(m, m->variant, load, &q[i], &found);
             check_pinned(m, result == 1 && values != NULL);
             if (values != NULL) {
                 value_hand_out(m, found);

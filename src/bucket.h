@@ -101,14 +101,19 @@ static ALWAYS_INLINE bool bucket_unchanged(const struct bucket *home, uint64_t h
     return ((now ^ header) & ~(uint64_t)BUCKET_LOCKED) == 0;
 }
 
-/* Which slots of a bucket may have the key: a bit each. Integers: they have it. (`integers` is a constant wherever speed counts.) */
-static ALWAYS_INLINE unsigned bucket_candidates(const struct bucket *b, const struct query *q, bool integers, uint64_t tags)
+/* Whether a bucket has an integer's hash, and in which slot. Without a branch: which slot it is, nobody can predict. */
+static ALWAYS_INLINE bool bucket_find_integer(const struct bucket *b, uint64_t hash, unsigned *slot)
 {
-    if (integers) {
-        unsigned hits = ld_acquire(&b->word[0]) == q->hash; /* P3 */
-        hits |= (unsigned)(ld_acquire(&b->word[1]) == q->hash) << 1; /* P3 */
-        return hits | (unsigned)(ld_acquire(&b->word[2]) == q->hash) << 2; /* P3 */
-    }
+    bool first = ld_acquire(&b->word[0]) == hash;  /* P3 */
+    bool second = ld_acquire(&b->word[1]) == hash; /* P3 */
+    bool third = ld_acquire(&b->word[2]) == hash;  /* P3 */
+    *slot = (unsigned)second + 2 * (unsigned)third;
+    return (*slot | (unsigned)first) != 0;
+}
+
+/* Which slots of a bucket may have the key, which is no integer: a bit each. */
+static ALWAYS_INLINE unsigned bucket_candidates(const struct query *q, uint64_t tags)
+{
     uint64_t differ = tags ^ hash_tag(q->hash) * (1 | (uint64_t)1 << TAG_BITS | (uint64_t)1 << 2 * TAG_BITS);
     unsigned hits = (differ & TAG_MASK) == 0;
     hits |= (unsigned)((differ >> TAG_BITS & TAG_MASK) == 0) << 1;
@@ -123,15 +128,17 @@ static inline bool bucket_slot_has(const struct bucket *b, unsigned slot, const 
 }
 
 /* The bucket of a chain, and the slot in it, that has the key; NULL: none has, or the chain has changed since its home's header
- * was `header` (the caller looks). */
+ * was `header` (the caller looks). integers: the kind of keys, a constant wherever speed counts. */
 static ALWAYS_INLINE struct bucket *chain_find(const struct overflow *overflow, struct bucket *home, uint64_t header,
                                         const struct query *q, bool integers, unsigned *slot)
 {
     for (struct bucket *b = home;;) {
         uint64_t tags = ld_acquire(&b->tags); /* P5 */
-        for (unsigned hits = bucket_candidates(b, q, integers, tags); hits != 0; hits &= hits - 1) {
+        if (integers && bucket_find_integer(b, q->hash, slot))
+            return b;
+        for (unsigned hits = integers ? 0 : bucket_candidates(q, tags); hits != 0; hits &= hits - 1) {
             *slot = (unsigned)__builtin_ctz(hits);
-            if (integers || bucket_slot_has(b, *slot, q))
+            if (bucket_slot_has(b, *slot, q))
                 return b;
         }
         uint64_t link = tags >> LINK_SHIFT;

@@ -53,10 +53,26 @@ static ALWAYS_INLINE int flat_search(struct flat *m, struct query *q, bool integ
     }
 }
 
+/* For integers, by the hash that map.key makes: where the home bucket itself can tell. < 0: it cannot, and flat_load() must look. (Few
+ * variables live at once: syncmap_load() has no register to save.) */
 static ALWAYS_INLINE int flat_load_integer(struct flat *m, uint64_t hash, void **value)
 {
-    struct query q = {.hash = hash, .type = &m->map.key};
-    return flat_search(m, &q, true, value);
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    struct flat_table *t = root_table(root);
+    struct bucket *home = table_home(t, root & ROOT_SHIFT, hash);
+    uint64_t header = ld_seq_cst(&home->header); /* P2 */
+    if (unlikely((header & BUCKET_MOVED) != 0 || t->type != &m->map.key))
+        return -1;
+    unsigned slot;
+    void *p = NULL;
+    if (bucket_find_integer(home, hash, &slot))
+        p = ld_seq_cst(&home->value[slot]); /* P4 */
+    else if (ld_acquire(&home->tags) >> LINK_SHIFT != 0) /* P5 */
+        return -1;
+    if (unlikely(!bucket_unchanged(home, header)))
+        return -1;
+    *value = value_decode(p);
+    return p != NULL;
 }
 
 static int flat_load(struct flat *m, struct query *q, bool integers, void **value)

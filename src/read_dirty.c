@@ -257,8 +257,6 @@ static ALWAYS_INLINE int rd_load(struct read_dirty *m, struct query *q, void **v
     return e != NULL ? entry_load(e, value) : 0;
 }
 
-static const struct key_type integer_keys = {.kind = SYNCMAP_U64};
-
 /* For integers; < 0: read has it not, and there is a dirty. */
 static ALWAYS_INLINE int rd_load_integer(struct read_dirty *m, uint64_t hash, void **value)
 {
@@ -267,13 +265,6 @@ static ALWAYS_INLINE int rd_load_integer(struct read_dirty *m, uint64_t hash, vo
     struct entry *e = find(read_table(read), &q, true);
     if (unlikely(e == NULL && amended(read)))
         return -1;
-    return e != NULL ? entry_load(e, value) : 0;
-}
-
-static int rd_load_integer_slow(struct read_dirty *m, syncmap_key key, uint64_t hash, void **value)
-{
-    struct query q = {.key = key, .hash = hash, .type = &integer_keys};
-    struct entry *e = load_slow(m, q, NULL);
     return e != NULL ? entry_load(e, value) : 0;
 }
 

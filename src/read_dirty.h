@@ -84,6 +84,9 @@ _Static_assert(sizeof(struct slot) == 16, "four slots to a cache line");
 _Static_assert(sizeof(struct table) % CACHE_LINE == 0, "slots start on a cache line");
 _Static_assert(alignof(struct table) > (AMENDED | EMPTY), "the low bits of a table's address are free");
 
+/* For queries by an integer, of whose type this engine needs no more. A constant, so that compilers see the kind. */
+static const struct key_type integer_keys = {.kind = SYNCMAP_U64};
+
 static inline struct table *read_table(uintptr_t read)
 {
     return (struct table *)(read & ~(AMENDED | EMPTY));
