@@ -317,22 +317,22 @@ static NOINLINE int load_flat_slow(syncmap *m, uint64_t hash, void **value, stru
     return load_finish(m, result, found, value, pin);
 }
 
-/* read has it not, and there is a dirty. */
-static NOINLINE int load_read_dirty_slow(syncmap *m, syncmap_key key, uint64_t hash, void **value, struct thread *pin)
+/* The home line cannot tell. */
+static NOINLINE int load_read_dirty_slow(syncmap *m, uint64_t hash, void **value, struct thread *pin)
 {
-    struct query q = {.key = key, .hash = hash, .type = &integer_keys};
+    struct query q = {.key = syncmap_u64(unhash_u64(hash, m->key.seed)), .hash = hash, .type = &integer_keys};
     void *found = NULL;
     int result = rd_load(engine_of(m), &q, &found);
     return load_finish(m, result, found, value, pin);
 }
 
-static NOINLINE int load_read_dirty(syncmap *m, syncmap_key key, void **value, struct thread *self)
+static NOINLINE int load_read_dirty(syncmap *m, uint64_t key, void **value, struct thread *self)
 {
-    uint64_t hash = hash_u64(key.as.u64, m->key.seed);
+    uint64_t hash = hash_u64(key, m->key.seed);
     struct thread *pin = pin_enter_own(self);
     void *found = NULL;
     int result = rd_load_integer(engine_of(m), hash, &found);
-    return likely(result >= 0) ? load_finish(m, result, found, value, pin) : load_read_dirty_slow(m, key, hash, value, pin);
+    return likely(result >= 0) ? load_finish(m, result, found, value, pin) : load_read_dirty_slow(m, hash, value, pin);
 }
 
 /* What is in a hurry: integers, and nothing to be acquired. It calls nothing but in its last step, so it has no registers to save. (A
@@ -343,7 +343,7 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
     if (unlikely(m == NULL || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
         return load_any(m, key, value);
     if (unlikely(m->quick != FLAT_INTEGERS))
-        return m->quick == READ_DIRTY_INTEGERS ? load_read_dirty(m, key, value, self) : load_any(m, key, value);
+        return m->quick == READ_DIRTY_INTEGERS ? load_read_dirty(m, key.as.u64, value, self) : load_any(m, key, value);
     uint64_t hash = hash_u64(key.as.u64, m->key.seed);
     struct thread *pin = pin_enter_own(self);
     void *found = NULL;
@@ -435,6 +435,8 @@ int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
         struct thread *pin = pin_enter_own(self);
         void *found;
         int result = is_flat(m) ? flat_load_integer(flat_of(m), hash, &found) : rd_load_integer(engine_of(m), hash, &found);
+        if (result < 0 && is_flat(m))
+            result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
         pin_leave_own(pin);
         if (result != 0)
             return load_and_delete_any(m, key, previous);

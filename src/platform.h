@@ -5,6 +5,7 @@
 #ifndef SYNCMAP_PLATFORM_H
 #define SYNCMAP_PLATFORM_H
 
+#include <pthread.h>
 #include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -126,6 +127,23 @@ static inline uint64_t platform_clock(void)
     struct timespec now = {0, 0};
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* A mutex that, where there is such a kind, spins for a moment before it sleeps: for what is held for less time than it takes to
+ * wake a thread. False: memory is out. */
+static inline bool platform_mutex_init(pthread_mutex_t *mutex)
+{
+    bool made = false;
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+    pthread_mutexattr_t attributes;
+    if (pthread_mutexattr_init(&attributes) != 0)
+        return false;
+    made = pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP) == 0 && pthread_mutex_init(mutex, &attributes) == 0;
+    pthread_mutexattr_destroy(&attributes);
+#else
+    made = pthread_mutex_init(mutex, NULL) == 0;
+#endif
+    return made;
 }
 
 /* In a loop that waits for another thread: of some ten instructions, ... */

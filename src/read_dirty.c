@@ -72,9 +72,10 @@
  *   P2  p is changed by seq_cst CAS only and loaded seq_cst: this is where operations on present keys take effect. It
  *       publishes what the value points to, and the two-key promise of the header is the total order of these.
  *   P3  a slot's entry in a dirty that others may see is stored seq_cst under mu, and loaded seq_cst by searches without
- *       it; slot.hash is written before it. In a table that is read, slots are frozen: relaxed.
- *   P4  `dirty` is stored seq_cst under mu, and loaded seq_cst by searches without it. Promotion and clear store `read` first: a
- *       search that finds dirty gone must find that read has changed, too.
+ *       it; slot.hash is written before it. (The TOMBSTONE by release: what makes a delete sure to be seen is the CAS on p that
+ *       follows.) In a table that is read, slots are frozen: relaxed.
+ *   P4  `dirty` is stored by release under mu, and read by acquire by searches without it. A new one before `read` is AMENDED, so
+ *       that who sees that finds it; promotion and clear store `read` first, so that who finds dirty gone finds read changed, too.
  *   P5  versions: bumped by release under mu after the slot was written, read by acquire before a search without mu, and
  *       compared under mu.
  * All else is under mu.
@@ -86,21 +87,6 @@
 
 /* ---- searches, and mu ---- */
 
-/* The entry of a key, or NULL. frozen: the table is or was read. Else mu is held, or the caller knows (find_unlocked). */
-static ALWAYS_INLINE struct entry *find(const struct table *t, const struct query *q, bool frozen)
-{
-    const struct slot *slots = table_slots(t);
-    for (size_t i = q->hash & t->mask;; i = (i + 1) & t->mask) {
-        /* P3; relaxed: frozen since P1 published it */
-        struct entry *e = frozen ? ld_relaxed(&slots[i].entry) : ld_seq_cst(&slots[i].entry);
-        if (ld_relaxed(&slots[i].hash) == q->hash && likely(e != NULL && e != TOMBSTONE) && /* relaxed: P3 */
-            query_matches(q, e, e->key))
-            return e;
-        if (e == NULL)
-            return NULL;
-    }
-}
-
 /* The entry of a key, searched in read and dirty without mu; NULL: at some instant of the search there was none. Lock-free.
  * What it returns may have left dirty since; then it is DELETED, or will be by whoever took it. */
 static struct entry *find_unlocked(struct read_dirty *m, const struct query *q)
@@ -108,11 +94,11 @@ static struct entry *find_unlocked(struct read_dirty *m, const struct query *q)
     uintptr_t before, read = ld_seq_cst(&m->read); /* P1 */
     do {
         before = read;
-        struct entry *e = find(read_table(read), q, true);
+        struct entry *e = find(read_table(read), q);
         if (e != NULL || !amended(read))
             return e;
-        struct table *dirty = ld_seq_cst(&m->dirty); /* P4 */
-        e = dirty != NULL ? find(dirty, q, false) : NULL;
+        struct table *dirty = ld_acquire(&m->dirty); /* P4 */
+        e = dirty != NULL ? find_dirty(dirty, q) : NULL;
         if (e != NULL)
             return e;
         read = ld_seq_cst(&m->read); /* P1: else dirty was promoted, and another looked at */
@@ -189,7 +175,7 @@ static void promote(struct read_dirty *m)
     struct table *dirty = ld_relaxed(&m->dirty);          /* relaxed: under mu */
     size_t expunged = ld_relaxed(&m->expunged_count);     /* relaxed: under mu */
     st_seq_cst(&m->read, read_word(dirty));              /* P1 */
-    st_seq_cst(&m->dirty, NULL);                          /* P4: after read; see there */
+    st_release(&m->dirty, NULL);                          /* P4: after read; see there */
     m->misses = 0;
     old->expunged = m->expunged; /* in no table now: they go with the old read */
     m->expunged = NULL;
@@ -204,7 +190,7 @@ static void miss(struct read_dirty *m)
 {
     const struct table *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
     m->misses++;
-    if (m->misses < ld_relaxed(&dirty->len) || m->misses < (dirty->mask + 1) / 16) /* relaxed: under mu */
+    if (m->misses < ld_relaxed(&dirty->len) || m->misses < table_slot_count(dirty) / 16) /* relaxed: under mu */
         return;
     promote(m);
 }
@@ -220,19 +206,25 @@ static inline int entry_load(struct entry *e, void **value)
     return 1;
 }
 
-/* For load, `era` is NULL, and it does not wait. Others get the era to count in what they do to the entry. (The slow
- * functions take the query by value, so that the fast ones can keep theirs in registers.) */
-static NOINLINE struct entry *load_slow(struct read_dirty *m, struct query q, struct era **era)
+/* The slow functions make their query anew: what they are called with goes in registers, as the fast ones have it. */
+static ALWAYS_INLINE struct query query_again(const struct read_dirty *m, syncmap_key key, uint64_t hash)
 {
+    return (struct query){.key = key, .hash = hash, .type = &m->map.key};
+}
+
+/* For load, `era` is NULL, and it does not wait. Others get the era to count in what they do to the entry. */
+static NOINLINE struct entry *load_slow(struct read_dirty *m, syncmap_key key, uint64_t hash, struct era **era)
+{
+    struct query q = query_again(m, key, hash);
     if (era != NULL)
         lock(m, &q);
     else if (!try_lock(m, &q))
         return find_unlocked(m, &q);
     /* Do not report a spurious miss if dirty was promoted while we waited for mu. */
     uintptr_t read = ld_relaxed(&m->read); /* relaxed: under mu */
-    struct entry *e = find(read_table(read), &q, true);
+    struct entry *e = find(read_table(read), &q);
     if (e == NULL && amended(read)) {
-        e = find(ld_relaxed(&m->dirty), &q, false); /* relaxed: under mu */
+        e = find_dirty(ld_relaxed(&m->dirty), &q); /* relaxed: under mu */
         /* Whether the key is there or not, it takes the slow path until dirty is promoted. */
         miss(m);
     }
@@ -251,21 +243,29 @@ static inline bool rd_is_empty(struct read_dirty *m)
 static ALWAYS_INLINE int rd_load(struct read_dirty *m, struct query *q, void **value)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
-    struct entry *e = find(read_table(read), q, true);
+    struct entry *e = find(read_table(read), q);
     if (e == NULL && amended(read))
-        e = load_slow(m, *q, NULL);
+        e = load_slow(m, q->key, q->hash, NULL);
     return e != NULL ? entry_load(e, value) : 0;
 }
 
-/* For integers; < 0: read has it not, and there is a dirty. */
+/* For integers: where the home line itself can tell. < 0: it cannot, and rd_load() must look. (Few variables live at once, as in
+ * flat_load_integer(). No branch depends on which slot it is: the sum is the slot if one has the hash; that is checked.) */
 static ALWAYS_INLINE int rd_load_integer(struct read_dirty *m, uint64_t hash, void **value)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
-    struct query q = {.hash = hash, .type = &integer_keys};
-    struct entry *e = find(read_table(read), &q, true);
-    if (unlikely(e == NULL && amended(read)))
-        return -1;
-    return e != NULL ? entry_load(e, value) : 0;
+    const struct table *t = read_table(read);
+    const struct slot *line = &table_slots(t)[table_home_slot(t, hash)];
+    unsigned hits = (unsigned)(ld_relaxed(&line[1].hash) == hash); /* relaxed: frozen since P1 published it */
+    hits += 2 * (unsigned)(ld_relaxed(&line[2].hash) == hash); /* relaxed: as above */
+    hits += 3 * (unsigned)(ld_relaxed(&line[3].hash) == hash); /* relaxed: as above */
+    const struct slot *slot = &line[hits % LINE_SLOTS];
+    if (ld_relaxed(&slot->hash) == hash) { /* relaxed: as above */
+        struct entry *e = ld_relaxed(&slot->entry); /* relaxed: as above */
+        return likely(e != NULL && e != TOMBSTONE) ? entry_load(e, value) : -1;
+    }
+    bool ends = hits == 0 && ld_relaxed(&line[LINE_SLOTS - 1].entry) == NULL; /* relaxed: as above */
+    return ends && !amended(read) ? 0 : -1;
 }
 
 /* ---- memory for a new key ---- */
@@ -274,12 +274,13 @@ static ALWAYS_INLINE int rd_load_integer(struct read_dirty *m, uint64_t hash, vo
 struct room {
     struct entry *entry;
     struct table *table;
+    size_t keys; /* so many it must take; 0: none is needed. Exact once lock_to_write() has returned */
 };
 
 /* How many keys the table must take that a new key would need; 0: dirty has room. Exact under mu, else a guess. */
 static size_t room_needed(const struct read_dirty *m)
 {
-    struct table *dirty = ld_seq_cst(&m->dirty); /* P4 */
+    struct table *dirty = ld_acquire(&m->dirty); /* P4 */
     if (dirty == NULL) {
         size_t keys = ld_relaxed(&read_table(ld_seq_cst(&m->read))->len) + 1; /* P1; relaxed: frozen */
         size_t capacity = ld_relaxed(&m->capacity); /* relaxed: under mu, or a guess */
@@ -292,23 +293,25 @@ static size_t room_needed(const struct read_dirty *m)
     return keys + keys / 2;
 }
 
-static bool room_has_table(const struct read_dirty *m, const struct room *room)
+static bool room_has_table(const struct room *room)
 {
-    size_t keys = room_needed(m);
-    return keys == 0 || (room->table != NULL && table_limit(room->table) >= keys);
+    return room->keys == 0 || (room->table != NULL && table_limit(room->table) >= room->keys);
 }
 
-/* Makes ready what a new key needs, if this one is new. False: memory is out. With no lock held: runs user code. */
+/* Makes ready what a new key needs, if this one is new. If there is a dirty, it is taken to have room, unless it was found full under mu: how
+ * full it is, others are changing. False: memory is out. With no lock held: runs user code. */
 static bool room_reserve(struct read_dirty *m, struct query *q, struct room *room)
 {
     if (find_unlocked(m, q) != NULL)
         return true;
     if (room->entry == NULL && (room->entry = entry_new(m, q)) == NULL)
         return false;
-    if (room_has_table(m, room))
+    if (!amended(ld_seq_cst(&m->read))) /* P1 */
+        room->keys = room_needed(m);
+    if (room_has_table(room))
         return true;
     table_free(m, room->table);
-    room->table = table_new(m, room_needed(m));
+    room->table = table_new(m, room->keys);
     return room->table != NULL;
 }
 
@@ -343,7 +346,7 @@ static void build_dirty(struct read_dirty *m, struct table *dirty)
 {
     struct table *read = read_table(ld_relaxed(&m->read)); /* relaxed: under mu */
     struct slot *slots = table_slots(read);
-    for (size_t i = 0; i <= read->mask; i++) {
+    for (size_t i = 0; i < table_slot_count(read); i++) {
         struct entry *e = ld_relaxed(&slots[i].entry); /* relaxed: frozen */
         if (e == NULL || e == TOMBSTONE)
             continue;
@@ -360,7 +363,7 @@ static void build_dirty(struct read_dirty *m, struct table *dirty)
         debug_count(expunged);
     }
     dirty->era = m->era;
-    st_seq_cst(&m->dirty, dirty); /* P4 */
+    st_release(&m->dirty, dirty); /* P4 */
     debug_count(builds);
 }
 
@@ -385,13 +388,13 @@ static bool unexpunge(struct read_dirty *m, struct entry *e)
 static struct entry *find_to_write(struct read_dirty *m, const struct query *q, bool *in_dirty)
 {
     uintptr_t read = ld_relaxed(&m->read); /* relaxed: under mu */
-    struct entry *e = find(read_table(read), q, true);
+    struct entry *e = find(read_table(read), q);
     *in_dirty = false;
     if (e != NULL) {
         if (unexpunge(m, e)) /* then there is a dirty, and the entry was not in it (I2) */
             dirty_add(m, q->hash, e);
     } else if (amended(read)) {
-        e = find(ld_relaxed(&m->dirty), q, false); /* relaxed: under mu */
+        e = find_dirty(ld_relaxed(&m->dirty), q); /* relaxed: under mu */
         *in_dirty = e != NULL;
     }
     return e;
@@ -402,13 +405,13 @@ static void grow_dirty(struct read_dirty *m, struct table *larger)
 {
     struct table *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
     struct slot *slots = table_slots(dirty);
-    for (size_t i = 0; i <= dirty->mask; i++) {
+    for (size_t i = 0; i < table_slot_count(dirty); i++) {
         struct entry *e = ld_relaxed(&slots[i].entry); /* relaxed: under mu */
         if (e != NULL && e != TOMBSTONE)
             table_add(larger, ld_relaxed(&slots[i].hash), e, false); /* relaxed: under mu */
     }
     larger->era = m->era;
-    st_seq_cst(&m->dirty, larger); /* P4 */
+    st_release(&m->dirty, larger); /* P4 */
     table_retire(m, dirty, 0);
     debug_count(growths);
 }
@@ -417,7 +420,7 @@ static void grow_dirty(struct read_dirty *m, struct table *larger)
 static void add_new(struct read_dirty *m, const struct query *q, struct room *room, void *value)
 {
     uintptr_t read = ld_relaxed(&m->read); /* relaxed: under mu */
-    if (room_needed(m) != 0) {
+    if (room->keys != 0) {
         if (amended(read))
             grow_dirty(m, room->table);
         else
@@ -467,14 +470,16 @@ static bool lock_to_write(struct read_dirty *m, struct query *q, struct room *ro
         }
         lock(m, q);
         *e = find_to_write(m, q, in_dirty);
-        if (*e != NULL || (room->entry != NULL && room_has_table(m, room)))
+        room->keys = *e == NULL ? room_needed(m) : 0;
+        if (*e != NULL || (room->entry != NULL && room_has_table(room)))
             return true;
         unlock(m, q); /* what was reserved is not what is needed by now */
     }
 }
 
-static NOINLINE int swap_slow(struct read_dirty *m, struct query q, void *value, void **previous)
+static NOINLINE int swap_slow(struct read_dirty *m, syncmap_key key, uint64_t hash, void *value, void **previous)
 {
+    struct query q = query_again(m, key, hash);
     struct room room = {0};
     struct entry *e;
     bool in_dirty;
@@ -497,11 +502,11 @@ static NOINLINE int swap_slow(struct read_dirty *m, struct query q, void *value,
 static ALWAYS_INLINE int rd_swap(struct read_dirty *m, struct query *q, void *value, void **previous)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
-    struct entry *e = find(read_table(read), q, true);
+    struct entry *e = find(read_table(read), q);
     void *old;
     if (e != NULL && entry_try_swap(e, value, &old))
         return swapped(read_table(read)->era, old, previous);
-    return swap_slow(m, *q, value, previous);
+    return swap_slow(m, q->key, q->hash, value, previous);
 }
 
 /* ---- load_or_store ---- */
@@ -525,8 +530,9 @@ static int entry_try_load_or_store(struct entry *e, struct era *era, void *value
     }
 }
 
-static NOINLINE int load_or_store_slow(struct read_dirty *m, struct query q, void *value, void **actual)
+static NOINLINE int load_or_store_slow(struct read_dirty *m, syncmap_key key, uint64_t hash, void *value, void **actual)
 {
+    struct query q = query_again(m, key, hash);
     struct room room = {0};
     struct entry *e;
     bool in_dirty;
@@ -550,13 +556,13 @@ static ALWAYS_INLINE int rd_load_or_store(struct read_dirty *m, struct query *q,
 {
     /* No lock if it is a clean hit. */
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
-    struct entry *e = find(read_table(read), q, true);
+    struct entry *e = find(read_table(read), q);
     if (e != NULL) {
         int result = entry_try_load_or_store(e, read_table(read)->era, value, actual);
         if (result >= 0)
             return result;
     }
-    return load_or_store_slow(m, *q, value, actual);
+    return load_or_store_slow(m, q->key, q->hash, value, actual);
 }
 
 /* ---- load_and_delete, and the operations that came after the seed ---- */
@@ -577,24 +583,25 @@ static int entry_delete(struct entry *e, struct era *era, void **previous)
 static struct entry *dirty_remove(struct read_dirty *m, const struct query *q)
 {
     struct table *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
-    struct entry *e = find(dirty, q, false);
+    struct entry *e = find_dirty(dirty, q);
     if (e == NULL)
         return NULL;
     struct slot *slots = table_slots(dirty);
-    size_t i = q->hash & dirty->mask;
+    size_t i = table_home_slot(dirty, q->hash);
     while (ld_relaxed(&slots[i].entry) != e) /* relaxed: under mu */
-        i = (i + 1) & dirty->mask;
-    st_seq_cst(&slots[i].entry, TOMBSTONE); /* P3 */
+        i = table_next_slot(dirty, i);
+    st_release(&slots[i].entry, TOMBSTONE); /* P3 */
     st_relaxed(&dirty->len, ld_relaxed(&dirty->len) - 1); /* relaxed: under mu */
     return e;
 }
 
 /* *removed: it was in dirty alone, and is in no table now. */
-static NOINLINE struct entry *delete_slow(struct read_dirty *m, struct query q, struct era **era, struct entry **removed)
+static NOINLINE struct entry *delete_slow(struct read_dirty *m, syncmap_key key, uint64_t hash, struct era **era, struct entry **removed)
 {
+    struct query q = query_again(m, key, hash);
     lock(m, &q);
     uintptr_t read = ld_relaxed(&m->read); /* relaxed: under mu */
-    struct entry *e = find(read_table(read), &q, true);
+    struct entry *e = find(read_table(read), &q);
     if (e == NULL && amended(read)) {
         e = *removed = dirty_remove(m, &q);
         miss(m);
@@ -607,10 +614,10 @@ static NOINLINE struct entry *delete_slow(struct read_dirty *m, struct query q, 
 static ALWAYS_INLINE int rd_load_and_delete(struct read_dirty *m, struct query *q, void **previous)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
-    struct entry *e = find(read_table(read), q, true), *removed = NULL;
+    struct entry *e = find(read_table(read), q), *removed = NULL;
     struct era *era = read_table(read)->era;
     if (e == NULL && amended(read))
-        e = delete_slow(m, *q, &era, &removed);
+        e = delete_slow(m, q->key, q->hash, &era, &removed);
     if (e == NULL)
         return 0;
     int result = entry_delete(e, era, previous);
@@ -623,9 +630,9 @@ static ALWAYS_INLINE int rd_load_and_delete(struct read_dirty *m, struct query *
 static struct entry *find_to_compare(struct read_dirty *m, struct query *q, struct era **era)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
-    struct entry *e = find(read_table(read), q, true);
+    struct entry *e = find(read_table(read), q);
     *era = read_table(read)->era;
-    return e == NULL && amended(read) ? load_slow(m, *q, era) : e;
+    return e == NULL && amended(read) ? load_slow(m, q->key, q->hash, era) : e;
 }
 
 /* Changes p from a value that equals `expected` to `word`; 1: *previous was the value. Runs user code: after mu was given
@@ -674,7 +681,7 @@ static int rd_range(struct read_dirty *m, bool (*visit)(syncmap_key, void *, voi
     }
     struct table *t = read_table(read);
     struct slot *slots = table_slots(t);
-    for (size_t i = 0; i <= t->mask; i++) {
+    for (size_t i = 0; i < table_slot_count(t); i++) {
         struct entry *e = ld_relaxed(&slots[i].entry); /* relaxed: frozen */
         void *value;
         if (e == NULL || e == TOMBSTONE || !entry_load(e, &value))

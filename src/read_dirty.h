@@ -34,13 +34,16 @@ struct slot {
     _Atomic(struct entry *) entry; /* NULL: empty. TOMBSTONE: its key was deleted from dirty */
 };
 
-/* Open addressing, linear probing, a power of two of slots, at most 3/4 of them used. The slots follow the struct. */
+/* Open addressing by cache lines: a key is in the first line from its home on that had an empty slot when it came. Lines are filled
+ * from their first slot on, so one whose last slot is empty ends a search. At most 3/4 of the slots are used. They follow the struct. */
+enum { LINE_SLOTS = 4 };
 struct table {
-    alignas(CACHE_LINE) size_t mask; /* slots - 1 */
-    _Atomic size_t len;  /* keys: the seed's len(m) */
-    _Atomic size_t used; /* slots that are not empty: keys and tombstones */
+    alignas(CACHE_LINE) size_t mask; /* lines - 1, a power of two less 1 */
     struct era *era;     /* whose keys it has */
     void *base;          /* of its memory; NULL: it is an era's empty table */
+    /* Apart, since searches without mu read what is above: */
+    alignas(CACHE_LINE) _Atomic size_t len; /* keys: the seed's len(m) */
+    _Atomic size_t used; /* slots that are not empty: keys and tombstones */
     /* Once it is retired: */
     struct reclaim_link retired;
     struct entry *expunged; /* entries that go with it */
@@ -54,7 +57,7 @@ static struct entry tombstone;
 struct era {
     struct counter keys;
     struct table empty;
-    struct slot empty_slot; /* the one slot of `empty` */
+    struct slot empty_slots[LINE_SLOTS]; /* the one line of `empty` */
     struct reclaim_link retired;
     void *base;
 };
@@ -68,10 +71,10 @@ struct read_dirty {
 
     /* The table that is searched with no lock, and AMENDED. */
     alignas(CACHE_LINE) _Atomic uintptr_t read;
+    _Atomic(struct table *) dirty; /* here, since it changes when read does */
 
-    /* Guards all below, and every change of `read`. */
+    /* Guards all below, and every change of the two above. */
     alignas(CACHE_LINE) pthread_mutex_t mu;
-    _Atomic(struct table *) dirty;
     size_t misses;
     struct entry *expunged;       /* all that are EXPUNGED */
     _Atomic size_t expunged_count;
@@ -80,7 +83,7 @@ struct read_dirty {
     _Atomic unsigned versions[VERSIONS]; /* custom keys only: counts, by hash, the new entries */
 };
 
-_Static_assert(sizeof(struct slot) == 16, "four slots to a cache line");
+_Static_assert(LINE_SLOTS * sizeof(struct slot) == CACHE_LINE || sizeof(void *) != 8, "LINE_SLOTS slots are a cache line");
 _Static_assert(sizeof(struct table) % CACHE_LINE == 0, "slots start on a cache line");
 _Static_assert(alignof(struct table) > (AMENDED | EMPTY), "the low bits of a table's address are free");
 

@@ -3,9 +3,9 @@
  * Engine 1, read/dirty: what the seed does not have, for many keys at once: scan, load_many, reserve, clear. The essay is in read_dirty.c.
  *
  * SCAN goes through the table that has all keys, dirty if there is one, else read, without mu and without promoting. A table places
- * a key by the low bits of its hash. So the order of a scan is that of the hash with its bits reversed: the home slots of a
+ * a key by the low bits of its hash. So the order of a scan is that of the hash with its bits reversed: the home lines of a
  * table are then ranges, in any table's size, and the place in a scan is one number, as it is in the other engine. All keys of one home
- * slot are in the slots from there to the next empty one. Slots of a dirty are filled and emptied meanwhile, but no key moves; and
+ * line are in the slots from its first to the next empty one. Slots of a dirty are filled and emptied meanwhile, but no key moves; and
  * a table that was replaced keeps what it had while this thread is pinned: a key that stays is in any table that was looked up.
  */
 #include "read_dirty.h"
@@ -29,23 +29,24 @@ static struct table *scan_table(struct read_dirty *m)
     }
 }
 
-/* The entries of one home slot, in one table. */
+/* The entries of one home line, in one table. */
 struct scan_home {
     const struct table *t;
-    size_t home, end; /* slots: the first, and how many are not empty; a key that comes later has a later slot, and is left out */
+    size_t home, end; /* the line, and how many slots from its first on are not empty; a key that comes later has a later slot, and is left out */
     uint64_t at;      /* the place of the last entry that was found, */
-    size_t slot;      /* and its slot, counted from home */
+    size_t slot;      /* and its slot, counted from the line's first */
 };
 
 /* The next entry in the order of places, and of slots where these are the same; NULL: no more. */
 static struct entry *scan_next(struct scan_home *h)
 {
     const struct slot *slots = table_slots(h->t);
+    size_t at = table_home_slot(h->t, h->home);
     uint64_t after = h->at;
     size_t past = h->slot;
     struct entry *best = NULL;
-    for (size_t n = 0; n < h->end; n++) {
-        const struct slot *slot = &slots[(h->home + n) & h->t->mask];
+    for (size_t n = 0; n < h->end; n++, at = table_next_slot(h->t, at)) {
+        const struct slot *slot = &slots[at];
         struct entry *e = ld_seq_cst(&slot->entry); /* P3 */
         uint64_t hash = ld_relaxed(&slot->hash), place = bits_reversed(hash); /* relaxed: P3 */
         if (e == TOMBSTONE || (hash & h->t->mask) != h->home || place < after || (place == after && n < past))
@@ -59,11 +60,11 @@ static struct entry *scan_next(struct scan_home *h)
     return best;
 }
 
-/* Visits the entries of one home slot from *place on; where the scan is over before the end, *place is the next one's. */
+/* Visits the entries of one home line from *place on; where the scan is over before the end, *place is the next one's. */
 static void scan_one(struct read_dirty *m, const struct table *t, uint64_t *place, struct scan *scan)
 {
     struct scan_home h = {.t = t, .home = bits_reversed(*place) & t->mask, .at = *place};
-    while (ld_seq_cst(&table_slots(t)[(h.home + h.end) & t->mask].entry) != NULL) /* P3 */
+    for (size_t i = table_home_slot(t, h.home); ld_seq_cst(&table_slots(t)[i].entry) != NULL; i = table_next_slot(t, i)) /* P3 */
         h.end++;
     *place = (*place | ~bits_reversed(t->mask)) + 1;
     for (struct entry *e; (e = scan_next(&h)) != NULL;) {
@@ -92,7 +93,7 @@ static void rd_scan(struct read_dirty *m, uint64_t *place, struct scan *scan)
 static struct slot *first_slot(struct read_dirty *m, uint64_t hash)
 {
     struct table *read = read_table(ld_seq_cst(&m->read)); /* P1 */
-    return &table_slots(read)[hash & read->mask];
+    return &table_slots(read)[table_home_slot(read, hash)];
 }
 
 static void rd_prefetch(struct read_dirty *m, uint64_t hash)
@@ -100,11 +101,13 @@ static void rd_prefetch(struct read_dirty *m, uint64_t hash)
     __builtin_prefetch(first_slot(m, hash));
 }
 
-/* The entry that is probably the key's, once its slot was prefetched. */
+/* The entry that is probably the key's, once its line was prefetched. */
 static void rd_prefetch_record(struct read_dirty *m, const struct query *q)
 {
-    struct entry *e = ld_relaxed(&first_slot(m, q->hash)->entry); /* relaxed: frozen, and only a hint */
-    __builtin_prefetch(e);
+    const struct slot *slot = first_slot(m, q->hash);
+    for (size_t i = 0; i < LINE_SLOTS; i++)
+        if (ld_relaxed(&slot[i].hash) == q->hash) /* relaxed: frozen */
+            __builtin_prefetch(ld_relaxed(&slot[i].entry)); /* relaxed: as above */
 }
 
 /* ---- reserve ---- */
@@ -171,7 +174,7 @@ static int rd_clear(struct read_dirty *m)
     size_t keys = ld_relaxed(&old->len); /* relaxed: frozen */
     give_entries_to_tables(m, old, dirty);
     st_seq_cst(&m->read, read_word(&fresh->empty)); /* P1: the instant of the clear */
-    st_seq_cst(&m->dirty, NULL); /* P4 */
+    st_release(&m->dirty, NULL); /* P4 */
     m->misses = 0;
     table_retire(m, old, keys);
     if (dirty != NULL)

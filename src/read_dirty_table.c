@@ -12,19 +12,35 @@ static inline struct slot *table_slots(const struct table *t)
     return (struct slot *)(uintptr_t)(t + 1);
 }
 
+static inline size_t table_slot_count(const struct table *t)
+{
+    return (t->mask + 1) * LINE_SLOTS;
+}
+
+/* The first slot of the line that is a hash's home; the next slots, round the end, are those that a search goes on to. */
+static inline size_t table_home_slot(const struct table *t, uint64_t hash)
+{
+    return (hash & t->mask) * LINE_SLOTS;
+}
+
+static inline size_t table_next_slot(const struct table *t, size_t slot)
+{
+    return (slot + 1) & (table_slot_count(t) - 1);
+}
+
 static inline size_t table_limit(const struct table *t)
 {
-    size_t slots = t->mask + 1;
+    size_t slots = table_slot_count(t);
     return slots - slots / 4;
 }
 
 /* Puts an entry into a table that has room. Nobody else can see the table, or mu is held. */
-static struct slot *table_add(struct table *t, uint64_t hash, struct entry *e, bool shared)
+static void table_add(struct table *t, uint64_t hash, struct entry *e, bool shared)
 {
     struct slot *slots = table_slots(t);
-    size_t i = hash & t->mask;
+    size_t i = table_home_slot(t, hash);
     while (ld_relaxed(&slots[i].entry) != NULL) /* relaxed: under mu, or not shared */
-        i = (i + 1) & t->mask;
+        i = table_next_slot(t, i);
     st_relaxed(&slots[i].hash, hash); /* relaxed: P3 publishes it */
     if (shared)
         st_seq_cst(&slots[i].entry, e); /* P3 */
@@ -33,12 +49,11 @@ static struct slot *table_add(struct table *t, uint64_t hash, struct entry *e, b
     st_relaxed(&t->len, ld_relaxed(&t->len) + 1);   /* relaxed: under mu, or not shared */
     st_relaxed(&t->used, ld_relaxed(&t->used) + 1); /* relaxed: as above */
     debug_assert(ld_relaxed(&t->used) <= table_limit(t)); /* relaxed: as above */
-    return &slots[i];
 }
 
 static size_t table_size(const struct table *t)
 {
-    return sizeof *t + (t->mask + 1) * sizeof(struct slot);
+    return sizeof *t + table_slot_count(t) * sizeof(struct slot);
 }
 
 /* A table with room for `keys`; NULL: memory is out. */
@@ -54,7 +69,7 @@ static struct table *table_new(const struct read_dirty *m, size_t keys)
     struct table *t = memory_get_lines(&m->map.memory, sizeof *t + slots * sizeof(struct slot), &base);
     if (t == NULL)
         return NULL;
-    t->mask = slots - 1;
+    t->mask = slots / LINE_SLOTS - 1;
     t->base = base;
     return t;
 }
@@ -63,6 +78,45 @@ static void table_free(const struct read_dirty *m, struct table *t)
 {
     if (t != NULL && t->base != NULL)
         memory_put_lines(&m->map.memory, t->base, table_size(t));
+}
+
+/* ---- searches ---- */
+
+/* Which slots of a line have the hash: a bit each. In a table that is or was read. */
+static ALWAYS_INLINE unsigned line_hits(const struct slot *line, uint64_t hash)
+{
+    unsigned hits = ld_relaxed(&line[0].hash) == hash; /* relaxed: frozen since P1 published it */
+    hits |= (unsigned)(ld_relaxed(&line[1].hash) == hash) << 1; /* relaxed: as above */
+    hits |= (unsigned)(ld_relaxed(&line[2].hash) == hash) << 2; /* relaxed: as above */
+    return hits | (unsigned)(ld_relaxed(&line[3].hash) == hash) << 3; /* relaxed: as above */
+}
+
+/* The entry of a key, or NULL, in a table that is or was read. A line at a time: in which slot of it a key is, nobody can predict. */
+static ALWAYS_INLINE struct entry *find(const struct table *t, const struct query *q)
+{
+    for (size_t i = table_home_slot(t, q->hash);; i = (i + LINE_SLOTS) & (table_slot_count(t) - 1)) {
+        const struct slot *line = &table_slots(t)[i];
+        for (unsigned hits = line_hits(line, q->hash); hits != 0; hits &= hits - 1) {
+            struct entry *e = ld_relaxed(&line[__builtin_ctz(hits)].entry); /* relaxed: as in line_hits() */
+            if (likely(e != NULL && e != TOMBSTONE) && query_matches(q, e, e->key))
+                return e;
+        }
+        if (likely(ld_relaxed(&line[LINE_SLOTS - 1].entry) == NULL)) /* relaxed: as in line_hits() */
+            return NULL;
+    }
+}
+
+/* The same in dirty: slots are filled meanwhile, unless mu is held. So each entry is read before its hash. */
+static NOINLINE struct entry *find_dirty(const struct table *t, const struct query *q)
+{
+    const struct slot *slots = table_slots(t);
+    for (size_t i = table_home_slot(t, q->hash);; i = table_next_slot(t, i)) {
+        struct entry *e = ld_seq_cst(&slots[i].entry); /* P3 */
+        if (e == NULL)
+            return NULL;
+        if (ld_relaxed(&slots[i].hash) == q->hash && e != TOMBSTONE && query_matches(q, e, e->key)) /* relaxed: P3 */
+            return e;
+    }
 }
 
 /* ---- entries ---- */
@@ -110,7 +164,7 @@ static bool table_free_step(const struct read_dirty *m, struct table *t)
         entry_free(m, e);
     }
     struct slot *slots = table_slots(t);
-    for (; t->owns_entries && t->freed <= t->mask && budget > 0; budget--) {
+    for (; t->owns_entries && t->freed < table_slot_count(t) && budget > 0; budget--) {
         struct entry *e = ld_relaxed(&slots[t->freed++].entry); /* relaxed: a grace period has passed */
         if (e != NULL && e != TOMBSTONE)
             entry_free(m, e);
@@ -168,7 +222,7 @@ static size_t table_count(const struct table *t, uint64_t hash, const struct ent
 {
     const struct slot *slots = table_slots(t);
     size_t count = 0;
-    for (size_t i = hash & t->mask;; i = (i + 1) & t->mask) {
+    for (size_t i = table_home_slot(t, hash);; i = table_next_slot(t, i)) {
         const struct entry *e = ld_relaxed(&slots[i].entry); /* relaxed: under mu */
         if (e == NULL)
             return count;
@@ -181,13 +235,13 @@ static void rd_check(struct read_dirty *m)
 {
     uintptr_t word = ld_relaxed(&m->read); /* relaxed: under mu */
     const struct table *read = read_table(word), *dirty = ld_relaxed(&m->dirty); /* relaxed: under mu */
-    if (read->mask > 63 || (dirty != NULL && dirty->mask > 63))
+    if (read->mask > 15 || (dirty != NULL && dirty->mask > 15))
         return;
     size_t expunged = 0, listed = 0;
     for (const struct entry *e = m->expunged; e != NULL; e = e->link.dead.next)
         listed++;
     debug_assert(amended(word) == (dirty != NULL)); /* I1 */
-    for (size_t i = 0; i <= read->mask; i++) {
+    for (size_t i = 0; i < table_slot_count(read); i++) {
         const struct slot *slot = &table_slots(read)[i];
         struct entry *e = ld_relaxed(&slot->entry); /* relaxed: under mu */
         if (e == NULL || e == TOMBSTONE)
@@ -202,7 +256,7 @@ static void rd_check(struct read_dirty *m)
         return;
     debug_assert(ld_relaxed(&dirty->used) + listed <= table_limit(dirty)); /* I4; relaxed: under mu */
     size_t len = 0;
-    for (size_t i = 0; i <= dirty->mask; i++) {
+    for (size_t i = 0; i < table_slot_count(dirty); i++) {
         struct entry *e = ld_relaxed(&table_slots(dirty)[i].entry); /* relaxed: under mu */
         if (e == NULL || e == TOMBSTONE)
             continue;
@@ -230,7 +284,7 @@ static bool rd_init(struct read_dirty *m, size_t capacity)
     m->entry_class.release = entry_release;
     m->era_class.release = era_release;
     st_relaxed(&m->capacity, capacity); /* relaxed: nobody else has the map yet */
-    if (pthread_mutex_init(&m->mu, NULL) != 0)
+    if (!platform_mutex_init(&m->mu))
         return false;
     m->era = era_new(m);
     if (m->era == NULL) {

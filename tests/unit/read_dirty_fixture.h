@@ -73,14 +73,14 @@ static inline struct entry *in_read(struct fixture f, uint64_t key)
 {
     struct query q = {0};
     assert_true(query_init(&q, f.m, syncmap_u64(key)));
-    return find(read_of(f), &q, true);
+    return find(read_of(f), &q);
 }
 
 static inline struct entry *in_dirty(struct fixture f, uint64_t key)
 {
     struct query q = {0};
     assert_true(query_init(&q, f.m, syncmap_u64(key)));
-    return dirty_of(f) != NULL ? find(dirty_of(f), &q, false) : NULL;
+    return dirty_of(f) != NULL ? find_dirty(dirty_of(f), &q) : NULL;
 }
 
 static inline void *p_of(const struct entry *e)

@@ -256,13 +256,13 @@ static void versions_tell_of_change(void **state)
     unsigned version_before = find_before_lock(rd, &q);
     syncmap_delete(m, syncmap_obj(&keys[0])); /* as another thread, between the search and the lock */
     assert_true(found_before_stands(rd, &q, version_before));
-    assert_null(find(ld_relaxed(&rd->dirty) ? ld_relaxed(&rd->dirty) : read_table(ld_relaxed(&rd->read)), &q, false));
+    assert_null(find_dirty(ld_relaxed(&rd->dirty) ? ld_relaxed(&rd->dirty) : read_table(ld_relaxed(&rd->read)), &q));
     syncmap_store(m, syncmap_obj(&keys[0]), number(3));
     assert_false(found_before_stands(rd, &q, version_before));
     version_before = find_before_lock(rd, &q);
     syncmap_clear(m);
     assert_true(found_before_stands(rd, &q, version_before));
-    assert_null(find(read_table(ld_relaxed(&rd->read)), &q, true));
+    assert_null(find(read_table(ld_relaxed(&rd->read)), &q));
     q.by_identity = false;
     finish_map(m, &counting);
 }
@@ -289,7 +289,7 @@ static void sparse_dirty_takes_more_misses(void **state)
 {
     (void)state;
     struct fixture f = make_with(SYNCMAP_U64, 3000, false);
-    size_t slots = dirty_of(f)->mask + 1;
+    size_t slots = table_slot_count(dirty_of(f));
     assert_int_equal(slots, 4096);
     for (size_t i = 0; i < slots / 16 - 1; i++)
         load(f, 1);
