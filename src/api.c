@@ -42,9 +42,9 @@ static inline bool is_flat(const struct syncmap *m)
     ((variant) < FLAT_INTEGERS ? rd_##operation(engine_of(m), q, __VA_ARGS__) \
                                : flat_##operation(flat_of(m), q, (variant) == FLAT_INTEGERS, __VA_ARGS__))
 
-/* A function with a last argument `variant`, compiled for each. (What is no map is refused by any.) */
+/* A function with a last argument `variant`, compiled for each. */
 #define FOR_VARIANT(m, function, ...) \
-    (unlikely((m) == NULL) ? function(m, __VA_ARGS__, FLAT_OTHERS) \
+    (unlikely((m) == NULL) ? SYNCMAP_EINVAL \
      : (m)->variant == FLAT_INTEGERS ? function(m, __VA_ARGS__, FLAT_INTEGERS) \
      : (m)->variant == READ_DIRTY_INTEGERS ? function(m, __VA_ARGS__, READ_DIRTY_INTEGERS) \
      : (m)->variant == READ_DIRTY_OTHERS ? function(m, __VA_ARGS__, READ_DIRTY_OTHERS) : function(m, __VA_ARGS__, FLAT_OTHERS))
@@ -402,7 +402,7 @@ static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **
 {
     struct query q;
     struct reclaim_slot *slot;
-    if (unlikely(m == NULL || !key_is_valid(&m->key, key)))
+    if (unlikely(!key_is_valid(&m->key, key)))
         return SYNCMAP_EINVAL;
     if (variant < FLAT_INTEGERS && rd_is_empty(engine_of(m))) {
         if (previous != NULL)

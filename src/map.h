@@ -104,7 +104,7 @@ struct query {
 
 static inline bool query_init(struct query *q, const struct syncmap *m, syncmap_key key)
 {
-    if (unlikely(m == NULL || !key_is_valid(&m->key, key)))
+    if (unlikely(!key_is_valid(&m->key, key)))
         return false;
     /* Field by field: compilers would copy the key as one vector right after its halves were stored, which stalls. */
     q->key.as.u64 = key.as.u64;
