@@ -529,7 +529,7 @@ int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
 
 /* ---- many keys ---- */
 
-enum { GROUP = 16 };
+enum { GROUP = 16, AHEAD = 16 };
 
 static void group_prefetch(syncmap *m, struct query q[GROUP], const syncmap_key *keys, size_t count)
 {
@@ -550,14 +550,19 @@ static void group_prefetch(syncmap *m, struct query q[GROUP], const syncmap_key 
     }
 }
 
-int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
+/* What one of the loads has found; 1 if it has. */
+static ALWAYS_INLINE size_t many_found(syncmap *m, int result, void *found, size_t at, void **values, bool *present)
 {
-    if (m == NULL || (keys == NULL && count > 0))
-        return SYNCMAP_EINVAL;
-    for (size_t i = 0; i < count; i++)
-        if (!key_is_valid(&m->key, keys[i]))
-            return SYNCMAP_EINVAL;
-    struct thread *pin = pin_enter(false);
+    check_pinned(m, result == 1 && values != NULL);
+    if (values != NULL)
+        values[at] = found;
+    if (present != NULL)
+        present[at] = result == 1;
+    return result == 1;
+}
+
+static size_t many_of_any_kind(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
+{
     size_t hits = 0;
     for (size_t begin = 0; begin < count; begin += GROUP) {
         struct query q[GROUP];
@@ -566,16 +571,48 @@ int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **
         for (size_t i = 0; i < group; i++) {
             void *found = NULL;
             int result = ENGINE(m, m->variant, load, &q[i], &found);
-            check_pinned(m, result == 1 && values != NULL);
-            if (values != NULL) {
+            if (values != NULL)
                 value_hand_out(m, found);
-                values[begin + i] = found;
-            }
-            if (present != NULL)
-                present[begin + i] = result == 1;
-            hits += result == 1;
+            hits += many_found(m, result, found, begin + i, values, present);
         }
     }
+    return hits;
+}
+
+/* Where one line is all that a load needs: each is asked for AHEAD keys before it is read. */
+static size_t many_integers(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
+{
+    uint64_t hashes[AHEAD];
+    size_t hits = 0;
+    for (size_t i = 0; i < AHEAD && i < count; i++) {
+        hashes[i] = hash_u64(keys[i].as.u64, m->key.seed);
+        flat_prefetch(flat_of(m), hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        void *found = NULL;
+        uint64_t hash = hashes[i % AHEAD];
+        int result = flat_load_integer(flat_of(m), hash, &found);
+        if (unlikely(result < 0))
+            result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
+        hits += many_found(m, result, found, i, values, present);
+        if (i + AHEAD < count) {
+            hashes[i % AHEAD] = hash_u64(keys[i + AHEAD].as.u64, m->key.seed);
+            flat_prefetch(flat_of(m), hashes[i % AHEAD]);
+        }
+    }
+    return hits;
+}
+
+int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
+{
+    if (m == NULL || (keys == NULL && count > 0))
+        return SYNCMAP_EINVAL;
+    for (size_t i = 0; i < count; i++)
+        if (!key_is_valid(&m->key, keys[i]))
+            return SYNCMAP_EINVAL;
+    struct thread *pin = pin_enter(false);
+    bool quick = m->quick == FLAT_INTEGERS;
+    size_t hits = quick ? many_integers(m, count, keys, values, present) : many_of_any_kind(m, count, keys, values, present);
     pin_leave(pin);
     return hits == count;
 }

@@ -28,15 +28,15 @@ struct bucket {
 _Static_assert(sizeof(struct bucket) == CACHE_LINE || sizeof(void *) != 8, "a bucket is a cache line");
 
 /* What a key that is no integer has in the map: never changes once it is in a bucket, but for the link, and the hash that it is about to
- * have (RESEEDING). The contents of a string or bytes follow. */
+ * have (RESEEDING). What a search reads comes last, so that it is near the contents of a string or bytes, which follow. */
 struct record {
+    _Atomic uint64_t age; /* of long walks: see V9 */
+    struct reclaim_link retired;
     _Atomic uint64_t hash[2]; /* by the secrets with an even number, and an odd one */
     union {
         size_t len;          /* strings and bytes */
         const void *object;  /* custom keys */
     } key;
-    _Atomic uint64_t age; /* of long walks: see V9 */
-    struct reclaim_link retired;
 };
 
 static inline struct record *word_record(uint64_t word)
@@ -120,11 +120,15 @@ static ALWAYS_INLINE unsigned bucket_candidates(const struct query *q, uint64_t 
     return hits | (unsigned)((differ >> 2 * TAG_BITS & TAG_MASK) == 0) << 2;
 }
 
-/* Whether the slot has a key that is no integer. Runs user code for custom keys. */
+/* Whether the slot, whose tag is the key's, has the key, which is no integer. Runs user code for custom keys. (Strings are compared
+ * without a look at the hash first: where the tags are the same, they are, too, but once in some thousand times.) */
 static inline bool bucket_slot_has(const struct bucket *b, unsigned slot, const struct query *q)
 {
     const struct record *r = word_record(ld_acquire(&b->word[slot])); /* P3 */
-    return r != NULL && record_hash(q->type, r) == q->hash && key_is_equal(q->type, record_key(q->type, r), q->key);
+    if (r == NULL)
+        return false;
+    bool may_be = q->type->kind != SYNCMAP_CUSTOM || record_hash(q->type, r) == q->hash;
+    return may_be && key_is_equal(q->type, record_key(q->type, r), q->key);
 }
 
 /* The bucket of a chain, and the slot in it, that has the key; NULL: none has, or the chain has changed since its home's header
