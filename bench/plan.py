@@ -58,7 +58,7 @@ PHASE_WORKLOADS = {
 }
 UNTIMED = ("fill", "delete_all", "memory", "insert")
 # What leaves the map as it was, so that a later phase may be repeated without it.
-STATELESS = ("load_hit", "load_hit_zipf", "load_miss", "churn", "memory")
+STATELESS = ("load_hit", "load_hit_zipf", "load_miss", "load_many", "churn", "memory")
 
 
 def workloads_of(phase):
@@ -112,7 +112,7 @@ def again(life, phases):
 
 # ---- the lives -----------------------------------------------------------------------------------------
 
-LOADS = ("load_hit", "load_hit_zipf", "load_miss", "update")
+LOADS = ("load_hit", "load_hit_zipf", "load_miss", "load_many", "update")
 MIXED = ("mixed_90_5_5", "mixed_50_25_25")
 ALL_OF_GO = tuple("go:" + name for name in GO_WORKLOADS)
 OVERSUBSCRIPTION = 8

@@ -180,6 +180,7 @@ WORKLOADS = (
     ("load_hit", "Loads of keys that are there, drawn uniformly."),
     ("load_hit_zipf", "The same, drawn by Zipf's law with exponent 0.99: few keys get most of the loads."),
     ("load_miss", "Loads of keys that are not there."),
+    ("load_many", "Loads of keys that are there, 64 in one call. Only syncmap has such a call: beside load_hit, it shows what that is for."),
     ("update", "Stores to keys that are there."),
     ("hot_key", "All threads store and load one key, in turn."),
     ("mixed_90_5_5", "90 % loads, 5 % load_or_store, 5 % deletes, of twice as many keys as there are."),

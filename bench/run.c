@@ -43,6 +43,11 @@
 #else
 #define FURTHER(name) NULL
 #endif
+#if defined(MAP_HAS_MANY) && !defined(KEYS_STRING)
+#define MANY_KEYS(function) function
+#else
+#define MANY_KEYS(function) NULL
+#endif
 #if defined(MAP_HAS_GO) && !defined(MAP_CLEAR_ABSENT) && !defined(KEYS_STRING)
 #define CLEAR(name) go_run_##name
 #else
@@ -63,6 +68,7 @@ static const struct phase phases[] = {
     {"load_hit", run_load_hit, report_rate, ON_FULL | PHASE_STRINGS},
     {"load_hit_zipf", run_load_hit_zipf, report_rate, ON_FULL | PHASE_STRINGS},
     {"load_miss", run_load_miss, report_rate, PHASE_TIMED | PHASE_NEEDS_NO_MISSES | PHASE_STRINGS},
+    {"load_many", MANY_KEYS(run_load_many), report_rate, ON_FULL | PHASE_MANY},
     {"update", run_update, report_rate, ON_FULL | PHASE_STRINGS},
     {"hot_key", run_hot_key, report_rate, ON_FULL | PHASE_STRINGS},
     {"reader_beside_writer", INTEGERS(run_reader_beside_writer), INTEGERS(report_reader_beside_writer),
@@ -130,6 +136,9 @@ static const char *why_absent(const struct phase *phase)
 #endif
     if (phase->run) {
         return NULL;
+    }
+    if (phase->flags & PHASE_MANY) {
+        return "no such call";
     }
     return phase->flags & PHASE_RANGE ? MAP_RANGE_ABSENT : phase->flags & PHASE_CLEAR ? MAP_CLEAR_ABSENT : MAP_GO_ABSENT;
 }

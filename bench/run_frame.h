@@ -87,7 +87,8 @@ enum phase_flags {
     PHASE_STRINGS = 256,
     PHASE_NEEDS_NONE = 512, /* what must be in the map */
     PHASE_NEEDS_FULL = 1024,
-    PHASE_NEEDS_NO_MISSES = 2048 /* nothing but keys 0 to n-1 */
+    PHASE_NEEDS_NO_MISSES = 2048, /* nothing but keys 0 to n-1 */
+    PHASE_MANY = 4096 /* needs map_load_many() */
 };
 
 struct phase {

@@ -192,6 +192,42 @@ static void run_update(struct worker *worker)
     timed(worker, loop_update, loop_update);
 }
 
+#if defined(MAP_HAS_MANY) && !defined(KEYS_STRING)
+
+#define MANY 64
+
+/* As many loads in one call. */
+BENCH_INLINE void turn_load_many(map_type *map, struct cursor *cursor)
+{
+    bench_key keys[MANY];
+    uint64_t values[MANY];
+    size_t at = cursor->at;
+
+    at = at + MANY > cursor->count ? 0 : at;
+    for (size_t i = 0; i < MANY; i++) {
+        keys[i] = draw_key(cursor->draws[at + i]);
+    }
+    if (BENCH_UNLIKELY(map_load_many(map, MANY, keys, values) != 1)) {
+        wrong("a present key was not found");
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        if (BENCH_UNLIKELY(values[i] != draw_value(cursor->draws[at + i]))) {
+            wrong("a present key was found with a wrong value");
+        }
+    }
+    cursor->at = at + MANY;
+}
+
+DEFINE_LOOP(loop_load_many, turn_load_many, MANY)
+
+static void run_load_many(struct worker *worker)
+{
+    use_stream(worker, STREAM_HITS);
+    timed(worker, loop_load_many, loop_load_many);
+}
+
+#endif
+
 /* One key, stored and loaded in turns by all. */
 BENCH_INLINE void turn_hot_key(map_type *map, struct cursor *cursor)
 {

@@ -101,13 +101,14 @@ static ALWAYS_INLINE bool bucket_unchanged(const struct bucket *home, uint64_t h
     return ((now ^ header) & ~(uint64_t)BUCKET_LOCKED) == 0;
 }
 
-/* Whether a bucket has an integer's hash, and in which slot. Without a branch: which slot it is, nobody can predict. */
+/* Whether a bucket has an integer's hash, and in which slot; if it seems to be in two, as the words are not read at one instant, then in one of
+ * them (and the caller's second look fails). Without a branch: which slot it is, nobody can predict. */
 static ALWAYS_INLINE bool bucket_find_integer(const struct bucket *b, uint64_t hash, unsigned *slot)
 {
     bool first = ld_acquire(&b->word[0]) == hash;  /* P3 */
     bool second = ld_acquire(&b->word[1]) == hash; /* P3 */
     bool third = ld_acquire(&b->word[2]) == hash;  /* P3 */
-    *slot = (unsigned)second + 2 * (unsigned)third;
+    *slot = 2 * (unsigned)third + (second & !third);
     return (*slot | (unsigned)first) != 0;
 }
 

@@ -31,7 +31,7 @@
  *     value    -> DELETED   delete, load_and_delete, compare_and_delete: CAS, no lock
  *     DELETED  -> value     store, swap, load_or_store: CAS, no lock
  *     DELETED  -> EXPUNGED  try_expunge, when dirty is built, under mu
- *     EXPUNGED -> DELETED   unexpunge, under mu, and the entry joins dirty before mu is given up
+ *     EXPUNGED -> DELETED   unexpunge, under mu, after the entry has joined dirty
  *
  * Why expunged at all: an entry that is DELETED when dirty is built is left out, or deleted keys would be copied for
  * ever. But a store that finds it in read could then revive it by CAS, and the promotion of dirty would lose that
@@ -72,10 +72,10 @@
  *   P2  p is changed by seq_cst CAS only and loaded seq_cst: this is where operations on present keys take effect. It
  *       publishes what the value points to, and the two-key promise of the header is the total order of these.
  *   P3  a slot's entry in a dirty that others may see is stored seq_cst under mu, and loaded seq_cst by searches without
- *       it; slot.hash is written before it. (The TOMBSTONE by release: what makes a delete sure to be seen is the CAS on p that
- *       follows.) In a table that is read, slots are frozen: relaxed.
- *   P4  `dirty` is stored by release under mu, and read by acquire by searches without it. A new one before `read` is AMENDED, so
- *       that who sees that finds it; promotion and clear store `read` first, so that who finds dirty gone finds read changed, too.
+ *       it; slot.hash is written before it. In a table that is read, slots are frozen: relaxed.
+ *   P4  `dirty` is stored under mu and loaded seq_cst by searches without it. A new one is stored by release, before `read` is AMENDED, so
+ *       that who sees that finds it; promotion and clear store NULL by release, after `read`, so that who finds dirty gone finds read
+ *       changed, too. One that has grown is stored seq_cst, as nothing else tells of it.
  *   P5  versions: bumped by release under mu after the slot was written, read by acquire before a search without mu, and
  *       compared under mu.
  * All else is under mu.
@@ -97,7 +97,7 @@ static struct entry *find_unlocked(struct read_dirty *m, const struct query *q)
         struct entry *e = find(read_table(read), q);
         if (e != NULL || !amended(read))
             return e;
-        struct table *dirty = ld_acquire(&m->dirty); /* P4 */
+        struct table *dirty = ld_seq_cst(&m->dirty); /* P4 */
         e = dirty != NULL ? find_dirty(dirty, q) : NULL;
         if (e != NULL)
             return e;
@@ -280,7 +280,7 @@ struct room {
 /* How many keys the table must take that a new key would need; 0: dirty has room. Exact under mu, else a guess. */
 static size_t room_needed(const struct read_dirty *m)
 {
-    struct table *dirty = ld_acquire(&m->dirty); /* P4 */
+    struct table *dirty = ld_seq_cst(&m->dirty); /* P4 */
     if (dirty == NULL) {
         size_t keys = ld_relaxed(&read_table(ld_seq_cst(&m->read))->len) + 1; /* P1; relaxed: frozen */
         size_t capacity = ld_relaxed(&m->capacity); /* relaxed: under mu, or a guess */
@@ -367,12 +367,15 @@ static void build_dirty(struct read_dirty *m, struct table *dirty)
     debug_count(builds);
 }
 
-/* EXPUNGED becomes DELETED; true if it did, and then the caller adds the entry to dirty. Under mu. */
-static bool unexpunge(struct read_dirty *m, struct entry *e)
+/* EXPUNGED becomes DELETED, if it is, once the entry is in dirty: from then on anybody may store to it with no lock, and a scan, which
+ * goes through dirty alone, must find it. Under mu, without which nobody makes an entry EXPUNGED or ends that. */
+static void unexpunge(struct read_dirty *m, uint64_t hash, struct entry *e)
 {
     void *p = EXPUNGED;
-    if (!cas_seq_cst(&e->p, &p, DELETED)) /* P2 */
-        return false;
+    if (ld_seq_cst(&e->p) != EXPUNGED) /* P2 */
+        return;
+    dirty_add(m, hash, e); /* there is a dirty, and the entry was not in it (I2) */
+    cas_seq_cst(&e->p, &p, DELETED); /* P2 */
     if (e->link.dead.prev != NULL)
         e->link.dead.prev->link.dead.next = e->link.dead.next;
     else
@@ -381,7 +384,6 @@ static bool unexpunge(struct read_dirty *m, struct entry *e)
         e->link.dead.next->link.dead.prev = e->link.dead.prev;
     st_relaxed(&m->expunged_count, ld_relaxed(&m->expunged_count) - 1); /* relaxed: under mu */
     debug_count(revived);
-    return true;
 }
 
 /* The entry that read or dirty has for the key, fit to be stored to; NULL: the key is new. in_dirty: only dirty has it. Under mu. */
@@ -391,8 +393,7 @@ static struct entry *find_to_write(struct read_dirty *m, const struct query *q, 
     struct entry *e = find(read_table(read), q);
     *in_dirty = false;
     if (e != NULL) {
-        if (unexpunge(m, e)) /* then there is a dirty, and the entry was not in it (I2) */
-            dirty_add(m, q->hash, e);
+        unexpunge(m, q->hash, e);
     } else if (amended(read)) {
         e = find_dirty(ld_relaxed(&m->dirty), q); /* relaxed: under mu */
         *in_dirty = e != NULL;
@@ -411,7 +412,7 @@ static void grow_dirty(struct read_dirty *m, struct table *larger)
             table_add(larger, ld_relaxed(&slots[i].hash), e, false); /* relaxed: under mu */
     }
     larger->era = m->era;
-    st_release(&m->dirty, larger); /* P4 */
+    st_seq_cst(&m->dirty, larger); /* P4 */
     table_retire(m, dirty, 0);
     debug_count(growths);
 }
@@ -590,7 +591,7 @@ static struct entry *dirty_remove(struct read_dirty *m, const struct query *q)
     size_t i = table_home_slot(dirty, q->hash);
     while (ld_relaxed(&slots[i].entry) != e) /* relaxed: under mu */
         i = table_next_slot(dirty, i);
-    st_release(&slots[i].entry, TOMBSTONE); /* P3 */
+    st_seq_cst(&slots[i].entry, TOMBSTONE); /* P3 */
     st_relaxed(&dirty->len, ld_relaxed(&dirty->len) - 1); /* relaxed: under mu */
     return e;
 }

@@ -71,7 +71,7 @@ struct read_dirty {
 
     /* The table that is searched with no lock, and AMENDED. */
     alignas(CACHE_LINE) _Atomic uintptr_t read;
-    _Atomic(struct table *) dirty; /* here, since it changes when read does */
+    _Atomic(struct table *) dirty; /* here, away from what every writer under mu changes */
 
     /* Guards all below, and every change of the two above. */
     alignas(CACHE_LINE) pthread_mutex_t mu;

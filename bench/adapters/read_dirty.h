@@ -18,6 +18,7 @@
 #define MAP_LANGUAGE "C"
 #define MAP_HAS_RANGE 1
 #define MAP_HAS_GO 1
+#define MAP_HAS_MANY 1
 
 typedef syncmap map_type;
 
@@ -171,6 +172,23 @@ static inline void map_range(map_type *map, int (*visit)(bench_key, uint64_t, vo
     state.visit = visit;
     state.context = context;
     adapter_result(syncmap_range(map, adapter_visit_one, &state));
+}
+
+/* Whether all are there. `count` is a constant. */
+BENCH_INLINE int map_load_many(map_type *map, size_t count, const bench_key *keys, uint64_t *values)
+{
+    syncmap_key wanted[64];
+    void *found[64];
+    int result;
+
+    for (size_t i = 0; i < count; i++) {
+        wanted[i] = adapter_key(keys[i]);
+    }
+    result = adapter_result(syncmap_load_many(map, count, wanted, found, NULL));
+    for (size_t i = 0; i < count; i++) {
+        values[i] = (uintptr_t)found[i];
+    }
+    return result;
 }
 
 /* ---- Go's further operations ---------------------------------------------------------------------- */

@@ -117,7 +117,7 @@ func (r *runner[K]) absent(workload, why string) {
 }
 
 func allPhases() []string {
-	names := []string{"memory", "fill", "load_hit", "load_hit_zipf", "load_miss", "update", "hot_key", "reader_beside_writer",
+	names := []string{"memory", "fill", "load_hit", "load_hit_zipf", "load_miss", "load_many", "update", "hot_key", "reader_beside_writer",
 		"range", "mixed_90_5_5", "mixed_50_25_25", "delete_all", "insert", "churn"}
 
 	for _, w := range goWorkloads {
@@ -134,6 +134,7 @@ func phasesOf[K keyType]() map[string]func(r *runner[K]) {
 		"load_hit":             (*runner[K]).loadHit,
 		"load_hit_zipf":        (*runner[K]).loadHitZipf,
 		"load_miss":            (*runner[K]).loadMiss,
+		"load_many":            func(r *runner[K]) { r.absent("load_many", "no such call") },
 		"update":               (*runner[K]).update,
 		"mixed_90_5_5":         func(r *runner[K]) { r.mixed("mixed_90_5_5", 90, 5) },
 		"mixed_50_25_25":       func(r *runner[K]) { r.mixed("mixed_50_25_25", 50, 25) },

@@ -12,7 +12,7 @@ import java.util.function.IntFunction;
 final class Phases<K> {
     static final Set<String> UNTIMED = Set.of("fill", "delete_all", "memory");
     static final List<String> NAMES = List.of(
-            "memory", "fill", "load_hit", "load_hit_zipf", "load_miss", "update", "hot_key", "reader_beside_writer", "range",
+            "memory", "fill", "load_hit", "load_hit_zipf", "load_miss", "load_many", "update", "hot_key", "reader_beside_writer", "range",
             "mixed_90_5_5", "mixed_50_25_25", "delete_all", "insert", "churn");
 
     private static final int DRAWS_LEAST = 1 << 16;
@@ -49,6 +49,7 @@ final class Phases<K> {
             case "load_hit" -> loadHit();
             case "load_hit_zipf" -> loadHitZipf();
             case "load_miss" -> loadMiss();
+            case "load_many" -> absent(name, "no such call");
             case "update" -> update();
             case "mixed_90_5_5" -> mixed(name, 90, 5);
             case "mixed_50_25_25" -> mixed(name, 50, 25);
@@ -102,10 +103,16 @@ final class Phases<K> {
         return measure(bodies);
     }
 
+    private void absent(String workload, String why) {
+        if (!rehearsal) {
+            System.out.printf("{\"workload\":\"%s\",\"absent\":\"%s\"}%n", workload, why);
+        }
+    }
+
     /** False, and says so, if there is one thread. */
     private boolean hasTwo(String workload) {
-        if (threads < 2 && !rehearsal) {
-            System.out.printf("{\"workload\":\"%s\",\"absent\":\"needs two threads\"}%n", workload);
+        if (threads < 2) {
+            absent(workload, "needs two threads");
         }
         return threads >= 2;
     }

@@ -145,12 +145,14 @@ static void expunge_steps_check_the_state(void **state)
     struct entry *e = expunge_one(f);
     assert_true(try_expunge(e)); /* it is already */
     lock(f.rd, NULL);
-    assert_true(unexpunge(f.rd, e));
-    assert_ptr_equal(p_of(e), DELETED);
-    assert_false(unexpunge(f.rd, e));
     struct query q = {0};
     assert_true(query_init(&q, f.m, syncmap_u64(1)));
-    dirty_add(f.rd, q.hash, e);
+    unexpunge(f.rd, q.hash, e);
+    assert_ptr_equal(p_of(e), DELETED);
+    assert_ptr_equal(in_dirty(f, 1), e);
+    size_t keys = ld_relaxed(&dirty_of(f)->len);
+    unexpunge(f.rd, q.hash, e); /* which it is not */
+    assert_int_equal(ld_relaxed(&dirty_of(f)->len), keys);
     unlock(f.rd, NULL);
     struct entry *two = in_read(f, 2);
     assert_false(try_expunge(two));
