@@ -337,10 +337,11 @@ static bool on_visit(syncmap_key key, void *value, void *context)
     return true;
 }
 
-static void call_range(unsigned thread)
+static void call_range(unsigned thread, bool scan)
 {
     struct visits v = {.begin = ++w.clock, .thread = thread};
-    CHECK(syncmap_range(w.map, on_visit, &v) == 1);
+    syncmap_cursor cursor = {0};
+    CHECK(scan ? syncmap_scan(w.map, &cursor, KEYS + 1, on_visit, &v) == 0 : syncmap_range(w.map, on_visit, &v) == 1);
     for (unsigned key = 0; key < KEYS; key++)
         if (!v.seen[key]) {
             struct history_event *event = range_event(&v, key);
@@ -401,7 +402,8 @@ static void make_call(const struct call *call, unsigned thread)
     case 'K': call_compare(call, thread); break;
     case 'D':
     case 'Z': call_simple(call, thread); break;
-    case 'R': call_range(thread); break;
+    case 'R':
+    case 'Q': call_range(thread, call->letter == 'Q'); break;
     case 'M': CHECK(syncmap_range(w.map, on_visit_quietly, NULL) == 1); break;
     case 'H': call_hold(call, thread); break;
     case 'T': touch(w.held[thread]); break;
@@ -464,7 +466,7 @@ static void play_after(void)
         present += w.events[w.event_count - 1].result == 1;
     }
     CHECK(syncmap_len(w.map) == present);
-    call_range(MODEL_MAIN);
+    call_range(MODEL_MAIN, false);
     CHECK(syncmap_len(w.map) == present);
     struct history_verdict verdict = history_check(w.events, w.event_count);
     if (!verdict.linearizable) {

@@ -7,7 +7,8 @@
  *   L1    load                     S1    store              s1   store NULL        W1   swap
  *   O1    load_or_store            D1    delete             X1   load_and_delete   Z    clear
  *   C1:7  compare_and_swap, expecting value 7               K1:7 compare_and_delete, expecting value 7
- *   R     range                    M     range that is not recorded: promotes
+ *   R     range                    Q     scan of everything, in one call
+ *   M     range that is not recorded: promotes
  *   H1    pin and load, and hold what came                  T    look at what is held          U   unpin
  *   G     retire an object         B     barrier: then all that this thread retired is gone
  *

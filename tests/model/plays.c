@@ -81,6 +81,10 @@ const struct play plays[] = {
     {"range against store and delete", "S1 S2 M", {"R", "D1 S3"}, 0},
     {"range against clear", "S1 M S2", {"R", "Z S2"}, 0},
     {"range against promotion", "S1 M S2", {"R", "M S3 M"}, 0},
+    {"scan against revive", "S1 S2 M D1 S3", {"S1", "S1 Q"}, 0},
+    {"scan against revive, twice", "S1 S2 M D1 D2 S3", {"S1 D1 S2", "O1 Q"}, 0},
+    {"scan against new key and promotion", "S1 M S2", {"Q", "S3 M D1"}, 0},
+    {"scan against delete from dirty", "S1 M S2 S3", {"Q", "D2 S2"}, 0},
     {"range against range", "S1 M S2", {"R", "R S3"}, 0},
 
     /* ---- reclamation: reclaim.h ---- */
