@@ -25,6 +25,9 @@ export CTEST_OUTPUT_ON_FAILURE = 1
 MAKEFLAGS += --no-print-directory
 CONFIGURE = cmake -S . $(if $(filter default,$(origin CC)),,-DCMAKE_C_COMPILER='$(CC)')
 
+# Of check-asan; address,undefined are two in one.
+ASAN ?= address
+
 .PHONY: all run check check-asan check-tsan check-ubsan check-model check-long torture fuzz mutants coverage bench bench-deps install clean \
   deps-build deps-check deps-bench deps-bench-all deps-fuzz deps-coverage
 
@@ -46,7 +49,7 @@ check: deps-check
 	$(call check_in,check,)
 
 check-asan: deps-check
-	$(call check_in,asan,-DSYNCMAP_SANITIZE=address)
+	$(call check_in,asan,-DSYNCMAP_SANITIZE=$(ASAN))
 
 check-tsan: deps-check
 	$(call check_in,tsan,-DSYNCMAP_SANITIZE=thread)
