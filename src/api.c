@@ -393,9 +393,25 @@ static ALWAYS_INLINE int load_or_store_as(syncmap *m, syncmap_key key, void *val
     return result;
 }
 
-int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual)
+static NOINLINE int load_or_store_any(syncmap *m, syncmap_key key, void *value, void **actual)
 {
     return FOR_VARIANT(m, load_or_store_as, key, value, actual);
+}
+
+/* Integers that are there need no more than a load does. */
+int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (unlikely(m == NULL || m->quick != READ_DIRTY_INTEGERS || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL ||
+                 value_is_reserved(value)))
+        return load_or_store_any(m, key, value, actual);
+    void *found = NULL;
+    struct thread *pin = pin_enter_own(self);
+    int result = rd_load_integer(engine_of(m), hash_u64(key.as.u64, m->key.seed), &found);
+    if (likely(result == 1))
+        return load_finish(m, result, found, actual, pin);
+    pin_leave_own(pin);
+    return load_or_store_any(m, key, value, actual);
 }
 
 static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **previous, enum variant variant)
@@ -431,6 +447,8 @@ int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
     if (unlikely(m == NULL || m->quick == FLAT_OTHERS || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
         return load_and_delete_any(m, key, previous);
     if (is_flat(m) || !rd_is_empty(engine_of(m))) {
+        if (!is_flat(m) && rd_is_amended(engine_of(m)))
+            return load_and_delete_any(m, key, previous);
         uint64_t hash = hash_u64(key.as.u64, m->key.seed);
         struct thread *pin = pin_enter_own(self);
         void *found;

@@ -240,6 +240,12 @@ static inline bool rd_is_empty(struct read_dirty *m)
     return (ld_seq_cst(&m->read) & (EMPTY | AMENDED)) == EMPTY; /* P1 */
 }
 
+/* Whether a key that is not found in read may be in dirty. */
+static inline bool rd_is_amended(struct read_dirty *m)
+{
+    return amended(ld_seq_cst(&m->read)); /* P1 */
+}
+
 static ALWAYS_INLINE int rd_load(struct read_dirty *m, struct query *q, void **value)
 {
     uintptr_t read = ld_seq_cst(&m->read); /* P1 */
@@ -302,11 +308,12 @@ static bool room_has_table(const struct room *room)
  * full it is, others are changing. False: memory is out. With no lock held: runs user code. */
 static bool room_reserve(struct read_dirty *m, struct query *q, struct room *room)
 {
-    if (find_unlocked(m, q) != NULL)
+    bool is_amended = rd_is_amended(m);
+    if (is_amended && find_unlocked(m, q) != NULL) /* (else the caller has searched all there is) */
         return true;
     if (room->entry == NULL && (room->entry = entry_new(m, q)) == NULL)
         return false;
-    if (!amended(ld_seq_cst(&m->read))) /* P1 */
+    if (!is_amended)
         room->keys = room_needed(m);
     if (room_has_table(room))
         return true;
@@ -346,7 +353,8 @@ static void build_dirty(struct read_dirty *m, struct table *dirty)
 {
     struct table *read = read_table(ld_relaxed(&m->read)); /* relaxed: under mu */
     struct slot *slots = table_slots(read);
-    for (size_t i = 0; i < table_slot_count(read); i++) {
+    size_t count = ld_relaxed(&read->len) != 0 ? table_slot_count(read) : 0; /* relaxed: frozen */
+    for (size_t i = 0; i < count; i++) {
         struct entry *e = ld_relaxed(&slots[i].entry); /* relaxed: frozen */
         if (e == NULL || e == TOMBSTONE)
             continue;

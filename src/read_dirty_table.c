@@ -59,7 +59,7 @@ static size_t table_size(const struct table *t)
 /* A table with room for `keys`; NULL: memory is out. */
 static struct table *table_new(const struct read_dirty *m, size_t keys)
 {
-    size_t slots = 8;
+    size_t slots = LINE_SLOTS;
     while (slots - slots / 4 < keys) {
         if (slots > SIZE_MAX / 4 / sizeof(struct slot))
             return NULL;

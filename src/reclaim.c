@@ -121,7 +121,10 @@ static void reclaim_retire(struct reclaim_link *link, const struct reclaim_class
     link->next = ld_relaxed(&self->retired); /* relaxed: the CAS checks it */
     while (!cas_release(&self->retired, &link->next, link)) /* P2 */
         continue;
-    add_relaxed(&self->retired_bytes, bytes); /* relaxed: a statistic */
+    if (likely(self != &thread_shared))
+        st_relaxed(&self->retired_bytes, ld_relaxed(&self->retired_bytes) + bytes); /* relaxed: a statistic; a handler in between is not in it */
+    else
+        add_relaxed(&self->retired_bytes, bytes); /* relaxed: a statistic */
     /* relaxed: a hint when to collect; a handler in between loses a few pieces */
     st_relaxed(&self->work, ld_relaxed(&self->work) + 1 + bytes / RECLAIM_PIECE);
     if (bytes >= RECLAIM_LARGE)
@@ -151,7 +154,7 @@ static void collector_take_from(struct thread *t)
     taken.tail = taken.head;
     while (taken.tail->next != NULL)
         taken.tail = taken.tail->next;
-    taken.bytes = bytes - t->stolen_bytes;
+    taken.bytes = bytes > t->stolen_bytes ? bytes - t->stolen_bytes : 0; /* (it falls by what a handler added) */
     t->stolen_bytes = bytes;
     list_append(&collector.untagged, &taken);
 }
