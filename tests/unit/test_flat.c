@@ -247,6 +247,46 @@ static void chains_grow_and_shrink(void **state)
     finish_map(f.m, &counting);
 }
 
+/* The shortcut of loads: a key of the home bucket, one that only the rest of the chain can have, and one of a bucket that was moved. */
+static void loads_of_a_chain(void **state)
+{
+    (void)state;
+    enum { KEYS = 12 };
+    struct fixture f = make_sized(64);
+    for (uint64_t n = 0; n < KEYS; n++)
+        assert_int_equal(store(f, key_in(f, 64, 3, n), n + 1), 0);
+    for (int moved = 0; moved < 3; moved++) {
+        for (uint64_t n = 0; n <= KEYS; n++) {
+            syncmap_key key = syncmap_u64(key_in(f, 64, 3, n));
+            void *out = NULL;
+            bool present = false;
+            int expected = moved == 1 || n >= SLOTS ? -1 : 1;
+            if (moved < 2)
+                assert_int_equal(flat_load_integer(f.flat, hash_u64(key.as.u64, f.m->key.seed), &out), expected);
+            assert_int_equal(syncmap_load(f.m, key, &out), n < KEYS);
+            assert_ptr_equal(out, n < KEYS ? number(n + 1) : NULL);
+            assert_int_equal(syncmap_load_many(f.m, 1, &key, &out, &present), n < KEYS);
+            assert_int_equal(present, n < KEYS);
+            assert_ptr_equal(out, n < KEYS ? number(n + 1) : NULL);
+        }
+        assert_int_equal(flat_load_integer(f.flat, hash_u64(key_in(f, 64, 40, 0), f.m->key.seed), &(void *){NULL}), moved == 1 ? -1 : 0);
+        assert_int_equal(syncmap_load_and_delete(f.m, syncmap_u64(key_in(f, 64, 3, KEYS)), NULL), 0);
+        if (moved == 0) {
+            begin_move(f, 128);
+            while (!is_moved(root_of(f), 3) || !is_moved(root_of(f), 40)) {
+                assert_non_null(next_of(f)); /* else the move is over, and shows nothing */
+                move_chunk(f);
+            }
+        } else {
+            move_all(f);
+        }
+    }
+    for (uint64_t n = 0; n < KEYS; n++)
+        assert_int_equal(erase(f, key_in(f, 64, 3, n)), 1);
+    check_map(f, 0);
+    finish_map(f.m, &counting);
+}
+
 /* Keys of one chain deleted in a random order, several times: all that was taken is used again before anything fresh is. */
 static void what_is_given_back_is_used_again(void **state)
 {
@@ -849,6 +889,7 @@ int main(void)
         cmocka_unit_test(versions_tell_of_change),
         cmocka_unit_test(a_spot_stands_or_not),
         cmocka_unit_test(chains_grow_and_shrink),
+        cmocka_unit_test(loads_of_a_chain),
         cmocka_unit_test(what_is_given_back_is_used_again),
         cmocka_unit_test(given_away_under_a_search),
         cmocka_unit_test(reused_overflow_has_no_old_keys),

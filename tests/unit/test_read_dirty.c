@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * White box: the steps of read/dirty, seen from inside. Each row of the table of states in read_dirty.c, promotion and its
- * count of misses, and how dirty is built.
+ * count of misses, how dirty is built, and the shortcut of integers.
  */
 #include "unit/read_dirty_fixture.h"
 
@@ -303,6 +303,125 @@ static void tombstones_do_not_accumulate(void **state)
     finish_map(f.m, &counting);
 }
 
+/* ---- the shortcut of integers ---- */
+
+/* The n-th key whose home is the same line as the others', in tables of up to 2^32 lines. */
+static uint64_t key_of_line(struct fixture f, uint64_t n)
+{
+    return unhash_u64((n + 1) << 32, f.m->key.seed); /* (not 0: an empty slot has it, too) */
+}
+
+static int shortcut(struct fixture f, uint64_t key)
+{
+    void *value;
+    return rd_load_integer(f.rd, hash_u64(key, f.m->key.seed), &value);
+}
+
+/* What a load and all that take its shortcut find: `value`, or 0 for nothing. */
+static void check_key(struct fixture f, uint64_t key, uintptr_t value)
+{
+    void *out = NULL;
+    bool present = false;
+    syncmap_key k = syncmap_u64(key);
+    assert_int_equal(syncmap_load(f.m, k, &out), value != 0);
+    assert_ptr_equal(out, number(value));
+    assert_int_equal(syncmap_load_many(f.m, 1, &k, &out, &present), value != 0);
+    assert_int_equal(present, value != 0);
+    assert_ptr_equal(out, number(value));
+    if (value == 0) {
+        assert_int_equal(syncmap_load_and_delete(f.m, k, &out), 0);
+        assert_null(out);
+    } else {
+        assert_int_equal(syncmap_load_or_store(f.m, k, number(1), &out), 1);
+        assert_ptr_equal(out, number(value));
+        assert_int_equal(syncmap_load_or_store(f.m, k, number(1), NULL), 1);
+    }
+}
+
+/* Keys that the home line has no slot for: the shortcut says so, present or not. */
+static void beyond_a_full_line(void **state)
+{
+    (void)state;
+    enum { KEYS = 3 * LINE_SLOTS };
+    struct fixture f = make_with(SYNCMAP_U64, 64, false);
+    for (uint64_t n = 0; n < KEYS; n++)
+        assert_int_equal(store(f, key_of_line(f, n), n + 1), 0);
+    promote_by_misses(f);
+    for (uint64_t n = 0; n < KEYS; n++) {
+        assert_int_equal(shortcut(f, key_of_line(f, n)), n < LINE_SLOTS ? 1 : -1);
+        check_key(f, key_of_line(f, n), n + 1);
+    }
+    assert_int_equal(shortcut(f, key_of_line(f, KEYS)), -1);
+    assert_int_equal(shortcut(f, unhash_u64(8, f.m->key.seed)), 0); /* an empty line */
+    check_key(f, key_of_line(f, KEYS), 0);
+    check_key(f, unhash_u64(8, f.m->key.seed), 0);
+    assert_false(is_amended(f));
+    for (uint64_t n = 0; n < KEYS; n++) {
+        assert_int_equal(syncmap_delete(f.m, syncmap_u64(key_of_line(f, n))), 1);
+        check_key(f, key_of_line(f, n), 0);
+    }
+    finish_map(f.m, &counting);
+}
+
+/* Keys that dirty alone has, or neither: the shortcut says so. */
+static void beyond_read(void **state)
+{
+    (void)state;
+    struct fixture f = make_with(SYNCMAP_U64, 1000, false); /* takes many misses */
+    fill_read(f, 1);
+    assert_int_equal(store(f, 2, 2), 0);
+    assert_int_equal(shortcut(f, 1), 1);
+    assert_int_equal(shortcut(f, 2), -1);
+    assert_int_equal(shortcut(f, 3), -1);
+    check_key(f, 1, 1);
+    check_key(f, 2, 2);
+    check_key(f, 3, 0);
+    assert_true(is_amended(f)); /* else nothing was shown */
+    finish_map(f.m, &counting);
+}
+
+/* A line may have a hash twice: of a key that was deleted from dirty, and of the same that came again. */
+static void twice_in_a_line(void **state)
+{
+    (void)state;
+    for (uint64_t first = 0; first < LINE_SLOTS - 1; first++) {
+        for (uint64_t others = first + 1; others < LINE_SLOTS; others++) { /* so many keys there before it comes again */
+            struct fixture f = make_with(SYNCMAP_U64, 1000, false);
+            for (uint64_t n = 0; n < others; n++)
+                assert_int_equal(store(f, key_of_line(f, n), n + 1), 0);
+            assert_int_equal(syncmap_delete(f.m, syncmap_u64(key_of_line(f, first))), 1);
+            assert_int_equal(store(f, key_of_line(f, first), 100), 0);
+            promote_by_misses(f);
+            unsigned hits = line_hits(&table_slots(read_of(f))[0], hash_u64(key_of_line(f, first), f.m->key.seed));
+            assert_int_equal(hits, 1u << first | 1u << others);
+            for (uint64_t n = 0; n < others; n++)
+                check_key(f, key_of_line(f, n), n == first ? 100 : n + 1);
+            assert_int_equal(syncmap_delete(f.m, syncmap_u64(key_of_line(f, first))), 1);
+            check_key(f, key_of_line(f, first), 0);
+            finish_map(f.m, &counting);
+        }
+    }
+}
+
+/* What is marked, NULL, or not there to be told. */
+static void values_of_the_shortcut(void **state)
+{
+    (void)state;
+    struct fixture f = make();
+    void *out = number(1);
+    (void)expunge_one(f);
+    assert_int_equal(shortcut(f, 1), 0); /* EXPUNGED */
+    check_key(f, 1, 0);
+    assert_int_equal(syncmap_store(f.m, syncmap_u64(2), NULL), 1);
+    assert_int_equal(shortcut(f, 2), 1);
+    assert_int_equal(syncmap_load_or_store(f.m, syncmap_u64(2), number(1), &out), 1);
+    assert_null(out);
+    out = number(1);
+    assert_int_equal(syncmap_load_or_store(f.m, syncmap_u64(2), EXPUNGED, &out), SYNCMAP_EINVAL);
+    assert_ptr_equal(out, number(1));
+    finish_map(f.m, &counting);
+}
+
 int main(void)
 {
     test_seed();
@@ -319,6 +438,10 @@ int main(void)
         cmocka_unit_test(dirty_is_built_once_per_generation),
         cmocka_unit_test(growth_keeps_every_key),
         cmocka_unit_test(tombstones_do_not_accumulate),
+        cmocka_unit_test(beyond_a_full_line),
+        cmocka_unit_test(beyond_read),
+        cmocka_unit_test(twice_in_a_line),
+        cmocka_unit_test(values_of_the_shortcut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
