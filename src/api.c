@@ -13,41 +13,12 @@
 #include <errno.h>
 #include <limits.h>
 
-#include "flat.h"
-#include "map.h"
-#include "read_dirty.h"
+#include "api.h"
 
 /* ---- all maps of the process: a fork takes their mutexes ---- */
 
 static pthread_mutex_t maps_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct syncmap *maps;
-
-static inline struct read_dirty *engine_of(struct syncmap *m)
-{
-    return container_of(m, struct read_dirty, map);
-}
-
-static inline struct flat *flat_of(struct syncmap *m)
-{
-    return container_of(m, struct flat, map);
-}
-
-static inline bool is_flat(const struct syncmap *m)
-{
-    return m->variant >= FLAT_INTEGERS;
-}
-
-/* The operation of the engine that `variant`, a constant where speed counts, says. */
-#define ENGINE(m, variant, operation, q, ...) \
-    ((variant) < FLAT_INTEGERS ? rd_##operation(engine_of(m), q, __VA_ARGS__) \
-                               : flat_##operation(flat_of(m), q, (variant) == FLAT_INTEGERS, __VA_ARGS__))
-
-/* A function with a last argument `variant`, compiled for each. */
-#define FOR_VARIANT(m, function, ...) \
-    (unlikely((m) == NULL) ? SYNCMAP_EINVAL \
-     : (m)->variant == FLAT_INTEGERS ? function(m, __VA_ARGS__, FLAT_INTEGERS) \
-     : (m)->variant == READ_DIRTY_INTEGERS ? function(m, __VA_ARGS__, READ_DIRTY_INTEGERS) \
-     : (m)->variant == READ_DIRTY_OTHERS ? function(m, __VA_ARGS__, READ_DIRTY_OTHERS) : function(m, __VA_ARGS__, FLAT_OTHERS))
 
 /* What a cursor's state says: whether it has ended, and above that, the number of the secrets by whose hashes it goes. */
 enum { CURSOR_ENDED = 1 };
@@ -160,7 +131,9 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     m->value_equal = o->value_equal;
     m->value_class.release = map_value_release;
     m->map_class.release = map_release;
-    m->quick = kind == SYNCMAP_U64 && o->value_acquire == NULL ? m->variant : FLAT_OTHERS;
+    m->quick = kind == SYNCMAP_U64 ? m->variant : flat && kind != SYNCMAP_CUSTOM ? FLAT_TEXT : FLAT_OTHERS;
+    if (o->value_acquire != NULL)
+        m->quick = FLAT_OTHERS;
     key_type_init(&m->key, kind, o);
     if (!(flat ? flat_init(flat_of(m), o->capacity) : rd_init(engine_of(m), o->capacity))) {
         memory_put_lines(&memory, base, size);
@@ -209,26 +182,6 @@ void syncmap_free(syncmap *m)
 
 /* ---- the ten operations ---- */
 
-/* Step 1. False: invalid. */
-static ALWAYS_INLINE bool query_make(struct query *q, const struct syncmap *m, syncmap_key key, enum variant variant)
-{
-    if (variant == READ_DIRTY_OTHERS || variant == FLAT_OTHERS)
-        return query_init(q, m, key);
-    if (unlikely(key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64)))
-        return false;
-    *q = (struct query){.hash = hash_u64(key.as.u64, m->key.seed), .type = variant == FLAT_INTEGERS ? &m->key : &integer_keys};
-    q->key.as.u64 = key.as.u64;
-    q->key.len = key.len;
-    return true;
-}
-
-/* An owning map without value_acquire hands out values that only a pin protects. */
-static inline void check_pinned(const syncmap *m, bool hands_out)
-{
-    bool needs_pin = hands_out && m->value_free != NULL && m->value_acquire == NULL;
-    debug_assert(!needs_pin || pin_held());
-}
-
 /* Step 2. *slot is NULL where none is needed. False: memory is out. */
 static inline bool take_value_slot(const syncmap *m, struct reclaim_slot **slot)
 {
@@ -274,81 +227,6 @@ static ALWAYS_INLINE int finish(syncmap *m, int result, void *value, void **prev
     pin_leave(pin);
     reclaim_poll();
     return result;
-}
-
-static ALWAYS_INLINE int load_as(syncmap *m, syncmap_key key, void **value, enum variant variant)
-{
-    struct query q;
-    if (!query_make(&q, m, key, variant))
-        return SYNCMAP_EINVAL;
-    struct thread *pin = pin_enter(false);
-    void *found = NULL;
-    int result = ENGINE(m, variant, load, &q, &found);
-    check_pinned(m, result == 1 && value != NULL);
-    if (value != NULL) {
-        value_hand_out(m, found);
-        *value = found;
-    }
-    pin_leave(pin);
-    return result;
-}
-
-static NOINLINE int load_any(syncmap *m, syncmap_key key, void **value)
-{
-    return FOR_VARIANT(m, load_as, key, value);
-}
-
-/* The end of a load that has a shortcut. */
-static ALWAYS_INLINE int load_finish(syncmap *m, int result, void *found, void **value, struct thread *pin)
-{
-    check_pinned(m, result == 1 && value != NULL);
-    if (likely(value != NULL))
-        *value = found;
-    pin_leave_own(pin);
-    return result;
-}
-
-/* The home bucket cannot tell. */
-static NOINLINE int load_flat_slow(syncmap *m, uint64_t hash, void **value, struct thread *pin)
-{
-    struct query q = {.hash = hash, .type = &m->key};
-    void *found = NULL;
-    int result = flat_load(flat_of(m), &q, true, &found);
-    return load_finish(m, result, found, value, pin);
-}
-
-/* The home line cannot tell. */
-static NOINLINE int load_read_dirty_slow(syncmap *m, uint64_t hash, void **value, struct thread *pin)
-{
-    struct query q = {.key = syncmap_u64(unhash_u64(hash, m->key.seed)), .hash = hash, .type = &integer_keys};
-    void *found = NULL;
-    int result = rd_load(engine_of(m), &q, &found);
-    return load_finish(m, result, found, value, pin);
-}
-
-static NOINLINE int load_read_dirty(syncmap *m, uint64_t key, void **value, struct thread *self)
-{
-    uint64_t hash = hash_u64(key, m->key.seed);
-    struct thread *pin = pin_enter_own(self);
-    void *found = NULL;
-    int result = rd_load_integer(engine_of(m), hash, &found);
-    return likely(result >= 0) ? load_finish(m, result, found, value, pin) : load_read_dirty_slow(m, hash, value, pin);
-}
-
-/* What is in a hurry: integers, and nothing to be acquired. It calls nothing but in its last step, so it has no registers to save. (That and
- * a search without a branch on the slot are a fifth of the speed, in the cache and out of it.) */
-int syncmap_load(syncmap *m, syncmap_key key, void **value)
-{
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(m == NULL || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
-        return load_any(m, key, value);
-    if (unlikely(m->quick != FLAT_INTEGERS))
-        return m->quick == READ_DIRTY_INTEGERS ? load_read_dirty(m, key.as.u64, value, self) : load_any(m, key, value);
-    uint64_t hash = hash_u64(key.as.u64, m->key.seed);
-    struct thread *pin = pin_enter_own(self);
-    void *found = NULL;
-    int result = flat_load_integer(flat_of(m), hash, &found);
-    return likely(result >= 0) ? load_finish(m, result, found, value, pin) : load_flat_slow(m, hash, value, pin);
 }
 
 static ALWAYS_INLINE int swap_as(syncmap *m, syncmap_key key, void *value, void **previous, enum variant variant)
@@ -444,7 +322,7 @@ static NOINLINE int load_and_delete_any(syncmap *m, syncmap_key key, void **prev
 int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
 {
     struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(m == NULL || m->quick == FLAT_OTHERS || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
+    if (unlikely(m == NULL || m->quick >= FLAT_TEXT || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
         return load_and_delete_any(m, key, previous);
     if (is_flat(m) || !rd_is_empty(engine_of(m))) {
         if (!is_flat(m) && rd_is_amended(engine_of(m)))
@@ -543,96 +421,6 @@ int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
     cursor->place = place;
     cursor->state = number << 1 | (place != 0 ? 0 : CURSOR_ENDED);
     return place != 0;
-}
-
-/* ---- many keys ---- */
-
-enum { GROUP = 16, AHEAD = 16 };
-
-static void group_prefetch(syncmap *m, struct query q[GROUP], const syncmap_key *keys, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        query_init(&q[i], m, keys[i]); /* they were checked */
-        if (is_flat(m))
-            flat_prefetch(flat_of(m), q[i].hash);
-        else
-            rd_prefetch(engine_of(m), q[i].hash);
-    }
-    if (is_flat(m) && m->key.kind == SYNCMAP_U64)
-        return; /* what a bucket has is all there is */
-    for (size_t i = 0; i < count; i++) {
-        if (is_flat(m))
-            flat_prefetch_record(flat_of(m), &q[i]);
-        else
-            rd_prefetch_record(engine_of(m), &q[i]);
-    }
-}
-
-/* What one of the loads has found; 1 if it has. */
-static ALWAYS_INLINE size_t many_found(syncmap *m, int result, void *found, size_t at, void **values, bool *present)
-{
-    check_pinned(m, result == 1 && values != NULL);
-    if (values != NULL)
-        values[at] = found;
-    if (present != NULL)
-        present[at] = result == 1;
-    return result == 1;
-}
-
-static size_t many_of_any_kind(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
-{
-    size_t hits = 0;
-    for (size_t begin = 0; begin < count; begin += GROUP) {
-        struct query q[GROUP];
-        size_t group = count - begin < GROUP ? count - begin : GROUP;
-        group_prefetch(m, q, keys + begin, group);
-        for (size_t i = 0; i < group; i++) {
-            void *found = NULL;
-            int result = ENGINE(m, m->variant, load, &q[i], &found);
-            if (values != NULL)
-                value_hand_out(m, found);
-            hits += many_found(m, result, found, begin + i, values, present);
-        }
-    }
-    return hits;
-}
-
-/* Where one line is all that a load needs: each is asked for AHEAD keys before it is read. */
-static size_t many_integers(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
-{
-    uint64_t hashes[AHEAD];
-    size_t hits = 0;
-    for (size_t i = 0; i < AHEAD && i < count; i++) {
-        hashes[i] = hash_u64(keys[i].as.u64, m->key.seed);
-        flat_prefetch(flat_of(m), hashes[i]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        void *found = NULL;
-        uint64_t hash = hashes[i % AHEAD];
-        int result = flat_load_integer(flat_of(m), hash, &found);
-        if (unlikely(result < 0))
-            result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
-        hits += many_found(m, result, found, i, values, present);
-        if (i + AHEAD < count) {
-            hashes[i % AHEAD] = hash_u64(keys[i + AHEAD].as.u64, m->key.seed);
-            flat_prefetch(flat_of(m), hashes[i % AHEAD]);
-        }
-    }
-    return hits;
-}
-
-int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
-{
-    if (m == NULL || (keys == NULL && count > 0))
-        return SYNCMAP_EINVAL;
-    for (size_t i = 0; i < count; i++)
-        if (!key_is_valid(&m->key, keys[i]))
-            return SYNCMAP_EINVAL;
-    struct thread *pin = pin_enter(false);
-    bool quick = m->quick == FLAT_INTEGERS;
-    size_t hits = quick ? many_integers(m, count, keys, values, present) : many_of_any_kind(m, count, keys, values, present);
-    pin_leave(pin);
-    return hits == count;
 }
 
 int syncmap_reserve(syncmap *m, size_t keys)

@@ -55,6 +55,13 @@ static inline syncmap_key record_key(const struct key_type *type, const struct r
     return key;
 }
 
+/* Whether the record has this string, or these bytes. */
+static inline bool record_has_text(const struct record *r, syncmap_key key)
+{
+    size_t len = syncmap_key_len(key);
+    return r->key.len == len && (len == 0 || memcmp(r + 1, key.as.ptr, len) == 0);
+}
+
 static inline uint64_t record_hash(const struct key_type *type, const struct record *r)
 {
     return ld_acquire(&r->hash[type->number & 1]); /* P3 */
@@ -113,9 +120,9 @@ static ALWAYS_INLINE bool bucket_find_integer(const struct bucket *b, uint64_t h
 }
 
 /* Which slots of a bucket may have the key, which is no integer: a bit each. */
-static ALWAYS_INLINE unsigned bucket_candidates(const struct query *q, uint64_t tags)
+static ALWAYS_INLINE unsigned bucket_candidates(uint64_t hash, uint64_t tags)
 {
-    uint64_t differ = tags ^ hash_tag(q->hash) * (1 | (uint64_t)1 << TAG_BITS | (uint64_t)1 << 2 * TAG_BITS);
+    uint64_t differ = tags ^ hash_tag(hash) * (1 | (uint64_t)1 << TAG_BITS | (uint64_t)1 << 2 * TAG_BITS);
     unsigned hits = (differ & TAG_MASK) == 0;
     hits |= (unsigned)((differ >> TAG_BITS & TAG_MASK) == 0) << 1;
     return hits | (unsigned)((differ >> 2 * TAG_BITS & TAG_MASK) == 0) << 2;
@@ -141,7 +148,7 @@ static ALWAYS_INLINE struct bucket *chain_find(const struct overflow *overflow, 
         uint64_t tags = ld_acquire(&b->tags); /* P5 */
         if (integers && bucket_find_integer(b, q->hash, slot))
             return b;
-        for (unsigned hits = integers ? 0 : bucket_candidates(q, tags); hits != 0; hits &= hits - 1) {
+        for (unsigned hits = integers ? 0 : bucket_candidates(q->hash, tags); hits != 0; hits &= hits - 1) {
             *slot = (unsigned)__builtin_ctz(hits);
             if (bucket_slot_has(b, *slot, q))
                 return b;

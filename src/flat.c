@@ -75,6 +75,31 @@ static ALWAYS_INLINE int flat_load_integer(struct flat *m, uint64_t hash, void *
     return p != NULL;
 }
 
+/* The same for strings and bytes. Runs no user code. */
+static ALWAYS_INLINE int flat_load_text(struct flat *m, syncmap_key key, uint64_t hash, void **value)
+{
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    struct flat_table *t = root_table(root);
+    struct bucket *home = table_home(t, root & ROOT_SHIFT, hash);
+    uint64_t header = ld_seq_cst(&home->header); /* P2 */
+    if (unlikely((header & BUCKET_MOVED) != 0 || t->type != &m->map.key))
+        return -1;
+    void *p = NULL;
+    uint64_t tags = ld_acquire(&home->tags); /* P5 */
+    for (unsigned hits = bucket_candidates(hash, tags); hits != 0; hits &= hits - 1) {
+        unsigned slot = (unsigned)__builtin_ctz(hits);
+        const struct record *r = word_record(ld_acquire(&home->word[slot])); /* P3 */
+        if (likely(r != NULL && record_has_text(r, key))) {
+            p = ld_seq_cst(&home->value[slot]); /* P4 */
+            break;
+        }
+    }
+    if ((p == NULL && tags >> LINK_SHIFT != 0) || unlikely(!bucket_unchanged(home, header)))
+        return -1;
+    *value = value_decode(p);
+    return p != NULL;
+}
+
 static int flat_load(struct flat *m, struct query *q, bool integers, void **value)
 {
     return integers ? flat_search(m, q, true, value) : flat_search(m, q, false, value);

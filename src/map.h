@@ -9,14 +9,14 @@
 #include "key.h"
 #include "reclaim.h"
 
-/* What the operations are compiled for, each on its own. */
-enum variant { READ_DIRTY_INTEGERS, READ_DIRTY_OTHERS, FLAT_INTEGERS, FLAT_OTHERS };
+/* What the operations are compiled for, each on its own; FLAT_TEXT: the shortcut of loads only. */
+enum variant { READ_DIRTY_INTEGERS, READ_DIRTY_OTHERS, FLAT_INTEGERS, FLAT_TEXT, FLAT_OTHERS };
 
 /* Never changes after syncmap_new(), but for the last four fields. Engines put it first in their own struct. */
 struct syncmap {
     struct key_type key;
     enum variant variant; /* of its engine and kind of keys */
-    enum variant quick;   /* the same where syncmap_load() has a shortcut: integer keys, no value_acquire; else FLAT_OTHERS */
+    enum variant quick;   /* what syncmap_load() has a shortcut for, if there is no value_acquire: integers, FLAT_TEXT; else FLAT_OTHERS */
     void *context; /* of the value functions */
     void (*value_free)(void *value, void *context);
     void (*value_acquire)(void *value, void *context);

@@ -173,11 +173,9 @@ static bool collector_may_step(uint64_t epoch)
     return true;
 }
 
-/* Whether batch `batch` and all before it were released. */
+/* Whether batch `batch` and all before it were released. In a pass: what was unfinished is somebody's again, who says so. */
 static bool collector_batches_done(uint64_t batch)
 {
-    if (collector.unfinished.head != NULL && collector.unfinished_batch <= batch)
-        return false;
     uint64_t freeing = ld_acquire(&thread_shared.freeing); /* P3 */
     if (freeing != 0 && freeing <= batch)
         return false;

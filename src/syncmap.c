@@ -13,4 +13,5 @@
 #include "flat_move.c"
 #include "flat.c"
 #include "flat_walk.c"
+#include "api_load.c"
 #include "api.c"

@@ -98,6 +98,7 @@ static int specific_set(pthread_key_t key, const void *value)
 #include "flat.c"
 #undef flat_check
 #include "flat_walk.c"
+#include "api_load.c"
 #include "api.c"
 
 /* ---- a run ---- */

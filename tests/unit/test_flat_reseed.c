@@ -665,6 +665,97 @@ static void under_fire(void **state)
     }
 }
 
+/* ---- the shortcut of strings ---- */
+
+enum { TEXTS = 40 };
+
+struct text {
+    char chars[24];
+    uint64_t hash;
+};
+
+/* The next string after number *n that belongs to the bucket that is flooded; tag: and has this tag. */
+static struct text text_aim(struct fixture f, const char *begin, uint64_t *n, const uint64_t *tag)
+{
+    for (struct text text;;) {
+        snprintf(text.chars, sizeof text.chars, "%s%llu", begin, (unsigned long long)++*n);
+        text.hash = hash_bytes(text.chars, strlen(text.chars), f.m->key.secret);
+        if (text.hash >> root_of(f)->shift == TARGET && (tag == NULL || hash_tag(text.hash) == *tag))
+            return text;
+    }
+}
+
+static void texts_check(struct fixture f, const struct text *texts, uint64_t count, bool by_first_secrets)
+{
+    for (uint64_t i = 0; i <= count; i++) { /* the last one is absent */
+        syncmap_key key = syncmap_str(texts[i].chars);
+        void *out = NULL;
+        assert_int_equal(syncmap_load(f.m, key, &out), i < count);
+        assert_ptr_equal(out, i < count ? number(i + 1) : NULL);
+        assert_int_equal(flat_load_text(f.flat, key, texts[i].hash, &out), by_first_secrets && i < SLOTS ? 1 : -1);
+        assert_int_equal(copies_of(f, key), i < count);
+    }
+    check_map(f, count);
+}
+
+/* Strings of the home bucket, of the rest of its chain, absent; while all is moved to other secrets, and after. */
+static void strings_of_a_flood(void **state)
+{
+    (void)state;
+    struct fixture f = make_of(SYNCMAP_STRING, (syncmap_options){.capacity = (size_t)buckets_hold(BUCKETS), .seed = 1});
+    struct text texts[TEXTS + 1];
+    uint64_t n = 0, count = 0;
+    for (int i = 0; i <= TEXTS; i++)
+        texts[i] = text_aim(f, "", &n, NULL);
+    for (; count < TEXTS - 1; count++) {
+        assert_int_equal(syncmap_store(f.m, syncmap_str(texts[count].chars), number(count + 1)), 0);
+        if (count >= SLOTS)
+            texts_check(f, texts, count + 1, true);
+    }
+    st_relaxed(&root_of(f)->era->flood_at, 0);
+    assert_int_equal(syncmap_store(f.m, syncmap_str(texts[count].chars), number(count + 1)), 0);
+    count++;
+    struct flat_table *t = root_of(f);
+    assert_non_null(next_of(f));
+    assert_ptr_not_equal(next_of(f)->type, t->type);
+    while (root_of(f) == t) {
+        texts_check(f, texts, count, !is_moved(t, TARGET));
+        move_chunk(f);
+    }
+    assert_ptr_not_equal(root_of(f)->type, &f.flat->map.key);
+    texts_check(f, texts, count, false);
+    for (uint64_t i = 0; i < count; i++)
+        assert_int_equal(syncmap_delete(f.m, syncmap_str(texts[i].chars)), 1);
+    check_map(f, 0);
+    finish_map(f.m, &counting);
+}
+
+/* A string and another that it begins, in one bucket and with one tag: only their lengths tell them apart. */
+static void strings_with_one_beginning(void **state)
+{
+    (void)state;
+    struct fixture f = make_of(SYNCMAP_STRING, (syncmap_options){.capacity = (size_t)buckets_hold(BUCKETS), .seed = 1});
+    uint64_t n = 0, m = 0;
+    struct text one = text_aim(f, "", &n, NULL);
+    uint64_t tag = hash_tag(one.hash);
+    struct text other = text_aim(f, one.chars, &m, &tag);
+    syncmap_key first = syncmap_str(one.chars), second = syncmap_str(other.chars);
+    for (int turn = 0; turn < 2; turn++) {
+        void *out = NULL;
+        assert_int_equal(syncmap_store(f.m, turn == 0 ? second : first, number(1)), 0);
+        assert_int_equal(syncmap_load(f.m, turn == 0 ? first : second, NULL), 0);
+        assert_int_equal(syncmap_delete(f.m, turn == 0 ? first : second), 0);
+        assert_int_equal(syncmap_store(f.m, turn == 0 ? first : second, number(2)), 0);
+        assert_int_equal(syncmap_load(f.m, turn == 0 ? first : second, &out), 1);
+        assert_ptr_equal(out, number(2));
+        assert_int_equal(syncmap_load(f.m, turn == 0 ? second : first, &out), 1);
+        assert_ptr_equal(out, number(1));
+        assert_int_equal(syncmap_delete(f.m, first), 1);
+        assert_int_equal(syncmap_delete(f.m, second), 1);
+    }
+    finish_map(f.m, &counting);
+}
+
 int main(void)
 {
     test_seed();
@@ -684,6 +775,8 @@ int main(void)
         cmocka_unit_test(a_bucket_that_cannot_be_moved),
         cmocka_unit_test(in_the_child_of_a_fork),
         cmocka_unit_test(under_fire),
+        cmocka_unit_test(strings_of_a_flood),
+        cmocka_unit_test(strings_with_one_beginning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
