@@ -286,8 +286,11 @@ int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actua
     void *found = NULL;
     struct thread *pin = pin_enter_own(self);
     int result = rd_load_integer(engine_of(m), hash_u64(key.as.u64, m->key.seed), &found);
-    if (likely(result == 1))
-        return load_finish(m, result, found, actual, pin);
+    if (likely(result == 1)) {
+        load_finish(m, result, found, actual, pin);
+        reclaim_poll();
+        return result;
+    }
     pin_leave_own(pin);
     return load_or_store_any(m, key, value, actual);
 }

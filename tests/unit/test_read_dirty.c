@@ -422,6 +422,22 @@ static void values_of_the_shortcut(void **state)
     finish_map(f.m, &counting);
 }
 
+/* Whoever does nothing but hit still releases what was retired. */
+static void hits_of_load_or_store_collect(void **state)
+{
+    (void)state;
+    struct fixture f = make();
+    void *out = NULL;
+    assert_int_equal(syncmap_store(f.m, syncmap_u64(1), number(1)), 0);
+    promote_by_misses(f);
+    assert_int_equal(shortcut(f, 1), 1);
+    st_relaxed(&own.record->work, RECLAIM_WORK);
+    assert_int_equal(syncmap_load_or_store(f.m, syncmap_u64(1), number(2), &out), 1);
+    assert_ptr_equal(out, number(1));
+    assert_int_equal(ld_relaxed(&own.record->work), 0);
+    finish_map(f.m, &counting);
+}
+
 int main(void)
 {
     test_seed();
@@ -442,6 +458,7 @@ int main(void)
         cmocka_unit_test(beyond_read),
         cmocka_unit_test(twice_in_a_line),
         cmocka_unit_test(values_of_the_shortcut),
+        cmocka_unit_test(hits_of_load_or_store_collect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
