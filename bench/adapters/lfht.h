@@ -11,13 +11,17 @@
  * Its helper threads (one that resizes, one that runs call_rcu's callbacks) inherit the processors of the thread that
  * starts them: they are started in map_create(), by a thread that is not pinned. A third is ours: liburcu 0.13 can lose a
  * request for a resize (its flag resize_initiated stays set), and the table then stays small for ever. So keys are counted,
- * 64 at a time, and a thread asks for a larger table by cds_lfht_resize() where it should have come by itself.
+ * 64 at a time, and a thread asks for a larger table by cds_lfht_resize() where it should have come by itself. With QSBR
+ * whoever resizes has to be offline but while it changes the table, or the two wait for each other: one for the table's mutex,
+ * online; the other for a grace period, with the mutex. So the table there gets a flavour of RCU whose read sections, which the
+ * table's own code makes nowhere but where it changes buckets, bring a thread online.
  */
 #ifndef ADAPTER_LFHT_H
 #define ADAPTER_LFHT_H
 
 #include <pthread.h>
 #include <time.h>
+#include <urcu/flavor.h>
 #include <urcu/rculfhash.h>
 
 #define MAP_VERSION "liburcu " URCU_VERSION_STRING
@@ -101,6 +105,39 @@ static inline void adapter_free(struct rcu_head *head)
     free(caa_container_of(head, struct adapter_node, head));
 }
 
+/* ---- the flavour of RCU that the table's own threads use ------------------------------------------- */
+
+#if LFHT_QSBR
+
+static inline void adapter_register_offline(void)
+{
+    rcu_register_thread();
+    rcu_thread_offline();
+}
+
+/* First called by the thread that makes the first map. */
+static inline const struct rcu_flavor_struct *adapter_flavor(void)
+{
+    static struct rcu_flavor_struct flavor;
+
+    if (!flavor.register_thread) {
+        flavor = rcu_flavor;
+        flavor.read_lock = rcu_thread_online;
+        flavor.read_unlock = rcu_thread_offline;
+        flavor.register_thread = adapter_register_offline;
+    }
+    return &flavor;
+}
+
+#else
+
+static inline const struct rcu_flavor_struct *adapter_flavor(void)
+{
+    return &rcu_flavor;
+}
+
+#endif
+
 /* ---- the watcher ---------------------------------------------------------------------------------- */
 
 enum { ADAPTER_BATCH = 64, ADAPTER_KEYS_PER_BUCKET = 4 };
@@ -117,18 +154,14 @@ static struct {
 
 static __thread long adapter_untold;
 
-static inline void map_idle(map_type *map);
-static inline void map_busy(map_type *map);
-
-/* It looks every 5 ms only: the table's own resizing is nearly always before it. */
+/* It is never online outside of the table's own read sections. It looks every 5 ms only: the table's own resizing is nearly always before it. */
 static inline void *adapter_watch(void *context)
 {
     const struct timespec pause = {0, 5000000};
     map_type *map = (map_type *)context;
     long size = ADAPTER_BATCH;
 
-    rcu_register_thread();
-    map_idle(map);
+    adapter_flavor()->register_thread();
     while (!__atomic_load_n(&adapter_watcher.stop, __ATOMIC_ACQUIRE)) {
         long keys = __atomic_load_n(&adapter_watcher.keys, __ATOMIC_RELAXED);
 
@@ -136,14 +169,11 @@ static inline void *adapter_watch(void *context)
             while (size < keys) {
                 size *= 2;
             }
-            map_busy(map);
             cds_lfht_resize(map, (unsigned long)size);
-            map_idle(map);
         }
         nanosleep(&pause, NULL);
     }
-    map_busy(map);
-    rcu_unregister_thread();
+    adapter_flavor()->unregister_thread();
     return NULL;
 }
 
@@ -187,7 +217,7 @@ BENCH_INLINE void adapter_count(map_type *map, long keys)
 
 static inline map_type *map_create(void)
 {
-    map_type *map = cds_lfht_new(1, 1, 0, CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING, NULL);
+    map_type *map = cds_lfht_new_flavor(1, 1, 0, CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING, adapter_flavor(), NULL);
 
     if (!map || !get_default_call_rcu_data()) {
         die("cds_lfht_new failed");
