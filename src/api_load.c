@@ -95,7 +95,7 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
 
 /* ---- many keys ---- */
 
-enum { GROUP = 16, AHEAD = 16 };
+enum { GROUP = 16, AHEAD = 32, HALF = AHEAD / 2, BLOCK = 256 };
 
 static void group_prefetch(syncmap *m, struct query q[GROUP], const syncmap_key *keys, size_t count)
 {
@@ -145,27 +145,44 @@ static size_t many_of_any_kind(syncmap *m, size_t count, const syncmap_key *keys
     return hits;
 }
 
-/* Where one line is all that a load needs: each is asked for AHEAD keys before it is read. */
+static ALWAYS_INLINE size_t many_integer(syncmap *m, uint64_t hash, size_t at, void **values, bool *present)
+{
+    void *found = NULL;
+    int result = flat_load_integer(flat_of(m), hash, &found);
+    if (unlikely(result < 0))
+        result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
+    return many_found(m, result, found, at, values, present);
+}
+
+/* What a load needs is a line, and for one key in some another. Each is asked for AHEAD keys before it is read; at HALF of the way
+ * it has come, and tells whether there is another to ask for. */
+static size_t many_integers_of_block(syncmap *m, size_t count, const syncmap_key *keys, size_t at, void **values, bool *present)
+{
+    uint64_t hashes[BLOCK];
+    size_t hits = 0;
+    for (size_t i = 0; i < count + AHEAD; i++) {
+        if (i < count) {
+            hashes[i] = hash_u64(keys[at + i].as.u64, m->key.seed);
+            flat_prefetch(flat_of(m), hashes[i]);
+        }
+        if (i >= HALF && i - HALF < count)
+            flat_prefetch_overflow(flat_of(m), hashes[i - HALF]);
+        if (i >= AHEAD)
+            hits += many_integer(m, hashes[i - AHEAD], at + i - AHEAD, values, present);
+    }
+    return hits;
+}
+
 static size_t many_integers(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present)
 {
-    uint64_t hashes[AHEAD];
     size_t hits = 0;
-    for (size_t i = 0; i < AHEAD && i < count; i++) {
-        hashes[i] = hash_u64(keys[i].as.u64, m->key.seed);
-        flat_prefetch(flat_of(m), hashes[i]);
+    if (flat_is_cached(flat_of(m))) {
+        for (size_t i = 0; i < count; i++)
+            hits += many_integer(m, hash_u64(keys[i].as.u64, m->key.seed), i, values, present);
+        return hits;
     }
-    for (size_t i = 0; i < count; i++) {
-        void *found = NULL;
-        uint64_t hash = hashes[i % AHEAD];
-        int result = flat_load_integer(flat_of(m), hash, &found);
-        if (unlikely(result < 0))
-            result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
-        hits += many_found(m, result, found, i, values, present);
-        if (i + AHEAD < count) {
-            hashes[i % AHEAD] = hash_u64(keys[i + AHEAD].as.u64, m->key.seed);
-            flat_prefetch(flat_of(m), hashes[i % AHEAD]);
-        }
-    }
+    for (size_t i = 0; i < count; i += BLOCK)
+        hits += many_integers_of_block(m, count - i < BLOCK ? count - i : BLOCK, keys, i, values, present);
     return hits;
 }
 

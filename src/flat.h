@@ -118,12 +118,15 @@
 #include "bucket.h"
 #include "counter.h"
 
-/* Test builds make both small. Powers of two. */
+/* Test builds make these small. The first two are powers of two. */
 #ifndef SYNCMAP_FLAT_CHUNK
 #define SYNCMAP_FLAT_CHUNK 16
 #endif
 #ifndef SYNCMAP_FLAT_LEAST
 #define SYNCMAP_FLAT_LEAST 4
+#endif
+#ifndef SYNCMAP_FLAT_CACHED
+#define SYNCMAP_FLAT_CACHED 12
 #endif
 #ifndef SYNCMAP_FLAT_FLOOD
 #define SYNCMAP_FLAT_FLOOD 8
@@ -132,6 +135,7 @@ enum {
     CHUNK = SYNCMAP_FLAT_CHUNK,
     LEAST_BUCKETS = SYNCMAP_FLAT_LEAST,
     FLOOD = SYNCMAP_FLAT_FLOOD, /* overflow buckets of one chain; by chance it would have so many once in 1e16 times */
+    CACHED_BITS = SYNCMAP_FLAT_CACHED, /* of the number of buckets: 256 KiB are likely to be in a processor's own cache */
     FLOOD_LOAD = 4 /* keys a bucket; with more it is no flood, but a table that could not grow */
 };
 _Static_assert(CHUNK >= 2 && LEAST_BUCKETS >= 2, "halving moves pairs; V5");
@@ -222,6 +226,8 @@ static int flat_range(struct flat *m, bool (*visit)(syncmap_key, void *, void *)
 static int flat_clear(struct flat *m);
 static int flat_scan(struct flat *m, uint64_t *place, uint64_t *number, struct scan *scan);
 static void flat_prefetch(struct flat *m, uint64_t hash);
+static bool flat_is_cached(struct flat *m);
+static ALWAYS_INLINE void flat_prefetch_overflow(struct flat *m, uint64_t hash);
 static void flat_prefetch_record(struct flat *m, const struct query *q);
 static int flat_reserve(struct flat *m, size_t keys);
 static void flat_fork_child(struct flat *m);

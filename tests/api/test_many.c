@@ -16,7 +16,7 @@
 
 enum { KEYS = 40, MOST = 1000 };
 
-static const size_t counts[] = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, MOST};
+static const size_t counts[] = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 255, 256, 257, MOST};
 enum { COUNTS = sizeof counts / sizeof counts[0] };
 
 /* Keys of a call, and where it writes; one place more than it may. What is in the arrays before is neither a value nor a
