@@ -29,6 +29,12 @@
 #define MAP_HAS_RANGE 1
 #define MAP_GO_ABSENT "values are stored in place, beside which it cannot be atomic"
 
+/* A careful user needs no more than release. __ATOMIC_SEQ_CST is what syncmap gives: of two threads that each store to one key and then
+ * load the other's, one sees the other's. */
+#ifndef LFHT_STORE_ORDER
+#define LFHT_STORE_ORDER __ATOMIC_RELEASE
+#endif
+
 typedef struct cds_lfht map_type;
 
 struct adapter_node {
@@ -345,7 +351,7 @@ BENCH_INLINE int map_store(map_type *map, bench_key key, uint64_t value)
         node = adapter_add(map, key, value);
     }
     if (node) {
-        __atomic_store_n(&node->value, value, __ATOMIC_RELEASE);
+        __atomic_store_n(&node->value, value, LFHT_STORE_ORDER);
     }
     rcu_read_unlock();
     return node != NULL;
