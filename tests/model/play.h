@@ -44,6 +44,7 @@ struct setting {
     enum syncmap_engine engine;
     enum syncmap_kind kind; /* SYNCMAP_CUSTOM: all keys have one hash */
     enum ownership ownership;
+    unsigned less; /* of the bound: what differs little from another setting */
 };
 
 /* The scene of a play; good until the next call. */

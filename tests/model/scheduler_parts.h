@@ -5,6 +5,8 @@
 #ifndef SYNCMAP_MODEL_SCHEDULER_PARTS_H
 #define SYNCMAP_MODEL_SCHEDULER_PARTS_H
 
+#include <setjmp.h>
+#include <stdbool.h>
 #include <ucontext.h>
 
 #include "model/scheduler.h"
@@ -41,7 +43,9 @@ void choices_print(void);
 /* ---- coroutine.c: stacks ---- */
 
 struct coroutine {
-    ucontext_t context;
+    ucontext_t context; /* where it begins */
+    jmp_buf left;       /* where it was left, if it has begun */
+    bool begun;
     char *stack; /* NULL: the system thread's own */
     void *fake;  /* of AddressSanitizer */
     const void *bottom;
