@@ -95,7 +95,7 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
 
 /* ---- many keys ---- */
 
-enum { GROUP = 16, AHEAD = 32, HALF = AHEAD / 2, BLOCK = 256 };
+enum { GROUP = 16, AHEAD = 32, SOON = AHEAD / 2, BLOCK = 256 };
 
 static void group_prefetch(syncmap *m, struct query q[GROUP], const syncmap_key *keys, size_t count)
 {
@@ -154,8 +154,8 @@ static ALWAYS_INLINE size_t many_integer(syncmap *m, uint64_t hash, size_t at, v
     return many_found(m, result, found, at, values, present);
 }
 
-/* What a load needs is a line, and for one key in some another. Each is asked for AHEAD keys before it is read; at HALF of the way
- * it has come, and tells whether there is another to ask for. */
+/* What a load needs is a line, and for one key in some another. Each is asked for AHEAD keys before it is read; SOON keys
+ * later it has come, and tells whether there is another to ask for. */
 static size_t many_integers_of_block(syncmap *m, size_t count, const syncmap_key *keys, size_t at, void **values, bool *present)
 {
     uint64_t hashes[BLOCK];
@@ -165,8 +165,8 @@ static size_t many_integers_of_block(syncmap *m, size_t count, const syncmap_key
             hashes[i] = hash_u64(keys[at + i].as.u64, m->key.seed);
             flat_prefetch(flat_of(m), hashes[i]);
         }
-        if (i >= HALF && i - HALF < count)
-            flat_prefetch_overflow(flat_of(m), hashes[i - HALF]);
+        if (i >= SOON && i - SOON < count)
+            flat_prefetch_overflow(flat_of(m), hashes[i - SOON]);
         if (i >= AHEAD)
             hits += many_integer(m, hashes[i - AHEAD], at + i - AHEAD, values, present);
     }
