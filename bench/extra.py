@@ -13,7 +13,7 @@ import samples
 from process import run
 
 PIN_REPS = 5
-BY_HAND_REPS = 5
+BY_HAND_REPS = 15  # one process differs from the next by 8 %, wherever its pages lie
 REPEATS_MOST = 2  # of a disturbed sample
 BY_HAND = "by hand: "
 FAIR = "fair:"
@@ -54,7 +54,7 @@ class Extras:
     def expected_seconds(self):
         seconds = self.options.seconds
         pins = len(self.pins) * PIN_REPS * 4 * seconds * 1.3
-        by_hand = len(self.by_hand) * len(self.by_hand_sizes) * 2 * BY_HAND_REPS * (2 * seconds * 1.3 + 0.4)
+        by_hand = len(self.by_hand) * 2 * BY_HAND_REPS * sum(2 * seconds * 1.3 + 0.8e-6 * n for n in self.by_hand_sizes)
         counted = len(self.compiled) * len(COUNTED) * COUNT_REPS * 1.0 / len(self.runners.processors) if self.counts else 0
         return 5 + pins + by_hand + counted
 
