@@ -28,15 +28,16 @@
  * with a lock of its own for its writers. "Progress" is, for
  *                     READ_DIRTY                                                FLAT
  *   load, load_many   wait-free but for the probe when the key is in `read`,    lock-free: starts over only if a writer of the same bucket
- *                     else lock-free                                            got on meanwhile
+ *                     else lock-free                                            got on; if one is in it, pauses for a microsecond or two, then
+ *                                                                               makes a membarrier(2) system call, and goes on
  *   writers           lock-free when the key is in `read`; else block on the    block on the lock of one bucket, for the time of some
  *                     map's mutex                                               hundred instructions at most
  *   work of one call  a new key may copy the table                              bounded, whatever the size (growing is shared by all writers)
  *
  * PROGRESS. "Lock-free": some thread always completes, whatever the others do. "Blocks": the call may wait for a lock that is held for
  * the library's own work only. No lock is ever held over user code: a callback, an allocator, a release function may call anything in
- * this header, on the same map too, unless its own text forbids it. load, load_many, len, pin and unpin never wait; clear, reserve and
- * syncmap_free() block; range and scan block at their start at most.
+ * this header, on the same map too, unless its own text forbids it. load, load_many, len, pin and unpin never wait for another thread to get on;
+ * clear, reserve and syncmap_free() block; range and scan block at their start at most.
  *
  * KEYS are passed by value in a struct of two words, made by syncmap_u64(), syncmap_str(), syncmap_bytes()
  * or syncmap_obj(), one for each kind of map. Strings and bytes are copied when they are first stored; what
@@ -73,10 +74,10 @@
  * syncmap_free() (see there).
  *
  * SIGNALS. syncmap_pin(), syncmap_load() and syncmap_unpin() are async-signal-safe on a thread that has made a map,
- * pinned, or completed an operation before: they never wait, allocate or free. For a SYNCMAP_CUSTOM map this holds
+ * pinned, or completed an operation before: they never wait for another thread, allocate or free, and leave errno alone. For a SYNCMAP_CUSTOM map this holds
  * as far as its hash and equal are async-signal-safe, with `value_acquire` as far as that is. No other function
  * is. (READ_DIRTY: a load of a key that is not in `read` calls pthread_mutex_trylock(), which POSIX does not list; in glibc and
- * musl it is one atomic instruction on the mutex.)
+ * musl it is one atomic instruction on the mutex. FLAT: a load may make a membarrier(2) system call, which POSIX does not know.)
  *
  * FORK. The child of fork() may go on to use every map. What another thread was in the middle of at that
  * moment has either happened in the child or not; memory that it had in hand (one operation's worth, or the
@@ -283,8 +284,8 @@ SYNCMAP_API void syncmap_free(syncmap *m);
 
 /* ---- the ten operations -------------------------------------------------------------------------- */
 
-/* The value of a key. 1 present, 0 absent. Needs a pin or value_acquire on an owning map. Never waits,
- * allocates or frees. */
+/* The value of a key. 1 present, 0 absent. Needs a pin or value_acquire on an owning map. Never
+ * allocates or frees, nor waits for another thread. */
 SYNCMAP_API int syncmap_load(syncmap *m, syncmap_key key, void **value);
 
 /* Sets the value of a key. 1 replaced a value, 0 the key was absent. SYNCMAP_ENOMEM possible. */
@@ -345,8 +346,8 @@ SYNCMAP_API int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
 
 /* Loads `count` keys: values[i] and present[i] for keys[i], as syncmap_load() would (each at an instant of its own, in order);
  * either array may be NULL. Faster than as many loads, since it waits for the memory of many at the same time. 1 all are present, 0 not all.
- * SYNCMAP_EINVAL if one key is not of the map's kind, and then nothing is written. Needs a pin as syncmap_load(); never waits,
- * allocates or frees. */
+ * SYNCMAP_EINVAL if one key is not of the map's kind, and then nothing is written. Needs a pin as syncmap_load(); never
+ * allocates or frees, nor waits for another thread. */
 SYNCMAP_API int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present);
 
 /* Makes room: as options.capacity, later. What is there already counts. 0 done. SYNCMAP_ENOMEM possible: then the map has the
@@ -356,7 +357,8 @@ SYNCMAP_API int syncmap_reserve(syncmap *m, size_t keys);
 /* Deletes all keys, at one instant. 0 done. SYNCMAP_ENOMEM possible. What was reserved may go, too. */
 SYNCMAP_API int syncmap_clear(syncmap *m);
 
-/* The number of keys. Exact while nobody writes; beside writers, off by what they are in the middle of.
+/* The number of keys. Exact if all writes happened before the call; else off by what writers are in the middle of, or have
+ * only just ended.
  * 0 if m is NULL. Wait-free, O(1). */
 SYNCMAP_API size_t syncmap_len(syncmap *m);
 
@@ -382,7 +384,8 @@ SYNCMAP_API int syncmap_retire(void *object, void (*release)(void *object));
  * now has unpinned. Called by a thread that is pinned, or from what the library calls to release something
  * (a release function, value_free, drop, the allocator's free), it would wait for itself: there it returns at once
  * and has done nothing. Where the kernel has membarrier(2) when the library is loaded, and refuses it later (a seccomp filter),
- * nothing is freed any more, and this waits for ever: allow it in such a filter. */
+ * nothing is freed any more, and this waits for ever (and ORDER across keys holds in FLAT but for the moment that a store is in a processor's buffer):
+ * allow it in such a filter. */
 SYNCMAP_API void syncmap_barrier(void);
 
 /* ---- the rest ------------------------------------------------------------------------------------ */

@@ -37,7 +37,6 @@
 #define add_acq_rel(object, value) atomic_add(object, value, memory_order_acq_rel)
 #define add_seq_cst(object, value) atomic_add(object, value, memory_order_seq_cst)
 
-#define xchg_seq_cst(object, value) atomic_xchg(object, value, memory_order_seq_cst)
 #define xchg_acquire(object, value) atomic_xchg(object, value, memory_order_acquire)
 
 /* Strong compare-and-swap: false writes what it found to *expected. */
@@ -50,7 +49,7 @@
 
 /* How often the rare steps were taken, counted by debug builds only: so that a test can tell that it came there. */
 static struct {
-    _Atomic unsigned long promotions, builds, growths, expunged, revived, passes, moves;
+    _Atomic unsigned long promotions, builds, growths, expunged, revived, passes, moves, impatient;
 } debug_counts;
 #define debug_count(step) \
     ((void)(DEBUG_BUILD && atomic_fetch_add_explicit(&debug_counts.step, 1, memory_order_relaxed)))

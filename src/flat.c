@@ -36,7 +36,7 @@ static ALWAYS_INLINE int flat_search(struct flat *m, struct query *q, bool integ
     query_fit(q, t, integers);
     struct bucket *home = table_home(t, root & ROOT_SHIFT, q->hash);
     for (;;) {
-        uint64_t header = ld_seq_cst(&home->header); /* P2 */
+        uint64_t header = bucket_header(home);
         if (unlikely(header & BUCKET_MOVED)) {
             t = ld_acquire(&t->next); /* P6 */
             query_fit(q, t, integers);
@@ -61,7 +61,7 @@ static ALWAYS_INLINE int flat_load_integer(struct flat *m, uint64_t hash, void *
     struct flat_table *t = root_table(root);
     struct bucket *home = table_home(t, root & ROOT_SHIFT, hash);
     uint64_t header = ld_seq_cst(&home->header); /* P2 */
-    if (unlikely((header & BUCKET_MOVED) != 0 || t->type != &m->map.key))
+    if (unlikely((header & (BUCKET_LOCKED | BUCKET_MOVED)) != 0 || t->type != &m->map.key))
         return -1;
     unsigned slot;
     void *p = NULL;
@@ -82,7 +82,7 @@ static ALWAYS_INLINE int flat_load_text(struct flat *m, syncmap_key key, uint64_
     struct flat_table *t = root_table(root);
     struct bucket *home = table_home(t, root & ROOT_SHIFT, hash);
     uint64_t header = ld_seq_cst(&home->header); /* P2 */
-    if (unlikely((header & BUCKET_MOVED) != 0 || t->type != &m->map.key))
+    if (unlikely((header & (BUCKET_LOCKED | BUCKET_MOVED)) != 0 || t->type != &m->map.key))
         return -1;
     void *p = NULL;
     uint64_t tags = ld_acquire(&home->tags); /* P5 */

@@ -12,7 +12,7 @@
  *
  * The names are those of the first engine: the root is what `read` was there, the table that is searched first; its `next` is the
  * dirty, where what read cannot take goes; moving makes the dirty complete, and then it is promoted. But nothing is copied at
- * once, new keys need no common lock, and a search never has to wait for one.
+ * once, new keys need no common lock, and a search never depends on one being given back.
  *
  * A bucket (bucket.h) has three keys. Which bucket: by the high bits of the hash. Bucket i of a table is exactly buckets 2i and
  * 2i + 1 of one twice as large, so moving is a sequential walk. A bucket that is full gets overflow buckets, chained to it, from
@@ -22,11 +22,12 @@
  *   V1  A key is in its bucket in the first table, from the root on, in which that bucket is not MOVED; and nowhere else.
  *   V2  MOVED is set under the bucket's lock, when all it has stands in next, and never cleared. `next` is set before any bucket is
  *       MOVED, and once.
- *   V3  A bucket is changed by the holder of its lock only, in a *section*, from the CAS that takes the lock to the exchange that
+ *   V3  A bucket is changed by the holder of its lock only, in a *section*, from the CAS that takes the lock to the store that
  *       gives it back. A section that changes which keys there are, or where, takes the lock and a new version in the same CAS.
  *       One that only replaces a value, or moves, keeps the version. Within one section a slot changes hands at most once.
  *   V4  A search reads the header, a word, the value of that slot, and the header again. If its version or MOVED is another, it
- *       starts over. If not, and the word was the key's, the value was the key's: see below.
+ *       starts over. If not, and the word was the key's, the value was the key's: see below. One that begins at a LOCKED header
+ *       first waits for the end of the section, or calls heavy(): see ACROSS KEYS.
  *   V5  The word of a free slot (value NULL) is never that of a key that this bucket could have: for records it is 0; for integers,
  *       whose word is the whole hash (H1 of hash.h: equal hashes, equal keys), it is a hash that belongs to another bucket. That is why there are two
  *       buckets at least.
@@ -58,10 +59,22 @@
  * what the search found still stands: the place of the key, or that it is absent. So user code (a custom `equal`) runs without a
  * lock, memory is had before the first visible step, and sections are short. If it fails they start over.
  *
- * ACROSS KEYS. Where a section ends, with a seq_cst exchange, is where its effect is sure to be seen: a search that reads the header, by
- * seq_cst, after that in the one order of these operations sees what the section did. Of two threads that each write one key and
- * then load the other's, one reads the other's header after the other's exchange. (That two readers agree on the
- * order of two writers' values needs stores that all other threads see at once: multi-copy atomicity, as on x86, ARMv8, RISC-V; not POWER.)
+ * ACROSS KEYS. Of two threads that each write one key and then load the other's, one must see what the other wrote. If a section ended with a
+ * seq_cst exchange, that would be plain; but each write would pay for a second locked instruction. So it ends with a plain store. That store, and all that
+ * the section wrote, may still be in the processor's store buffer when the operation has returned; whoever meets the lock pays.
+ * The CAS that takes the lock is seen at once. A search that reads a header which is not LOCKED, by seq_cst, reads it before that CAS in the
+ * one order of these operations, or after the section's end: nothing is hidden from it. If it is LOCKED, the section goes on, or is over and in a
+ * buffer. The search waits for some pauses; if the lock is still there it calls heavy() (membarrier.h), and goes on without it. Each
+ * section is followed by a light() (SECTIONS of thread.h) before its operation goes on or returns. If light() came first, the search
+ * sees all that the section did. If heavy() came first, what the searching thread did before it is seen by all that the section's thread loads after its light().
+ * So let X write x and load y, Y write y and load x, and let X's CAS be the first. X may miss y. Y looks for x after its own CAS, so after
+ * X's: it finds the section's end, and sees x; or the lock, and then it sees x, or X loads y after Y's heavy() and sees y.
+ * A lock hides no more than its own section. What came before had ended when the lock was taken. What comes after begins after the search has read the
+ * header, which may count as earlier. Nor does moving hide anything: who works in next has read MOVED, where the search had still read LOCKED, and
+ * so came later; and after heavy() the header is read once more.
+ * (That two readers agree on the order of two writers' values needs stores that all other threads see at once: multi-copy atomicity, as on
+ * x86, ARMv8, RISC-V; not POWER. If heavy() fails, as by a seccomp filter that came later, a write may be missed for as long as it stays in the
+ * buffer, after PATIENCE pauses.)
  *
  * GROWTH. A table is full when a quarter as many overflow buckets are in use as there are buckets: by Poisson's distribution that
  * is at 2.5 keys a bucket, and it needs no count of keys. A table with 5/8 of a key a bucket is halved. Every writer that finds a
@@ -89,9 +102,9 @@
  *
  * PAIRS
  *   P1  root: stored by CAS, seq_cst, and loaded seq_cst: who sees a table sees it made.
- *   P2  header: the lock is taken by CAS and given back by exchange, both seq_cst; a search begins with a seq_cst load. Its second look
+ *   P2  header: the lock is taken by CAS, seq_cst, and given back by release; a search begins with a seq_cst load. Its second look
  *       may be relaxed: it comes after loads by acquire from the stores by release of a section, which came after that
- *       section's CAS.
+ *       section's CAS. (Across keys: with light() and heavy(), see there.)
  *   P3  word: stored by release in a section (or before the bucket is anybody's), read by acquire: the record, or what the version was. A
  *       record's hash, too: who is still in a table two changes of secrets ago, and reads the latest, finds the old bucket MOVED.
  *   P4  value: stored by release in a section, loaded by seq_cst: publishes what the value points to.
@@ -104,11 +117,12 @@
  *   P10 walkers is counted, then `reseeding` of the root read; `reseeding` set, then walkers read: all seq_cst, so that one sees the
  *       other's. A walk that reads another root's than who sets it came before or after that root.
  *
- * PROGRESS. A walk blocks while its map is reseeded, unless it ends that itself. load: lock-free (it starts over only when a writer of the same bucket got on; it never waits). Writers block on one bucket's lock, for
+ * PROGRESS. A walk blocks while its map is reseeded, unless it ends that itself. load: lock-free: it starts over only when a writer of the same bucket got on. It does not
+ * wait for the holder of a lock that it meets: after PATIENCE pauses and one system call it goes on. Writers block on one bucket's lock, for
  * the length of a section. Every operation: bounded work, whatever the size of the table, for chains of bounded length.
  *
  * REFERENCES. Buckets of a cache line with in-place updates and lock-free reads: CLHT (T. David, R. Guerraoui, V. Trigonakis,
- * Asynchronized Concurrency, ASPLOS 2015). Versions beside locks: optimistic locking of OPTIK (Guerraoui, Trigonakis, PPoPP 2016), seqlocks
+ * Asynchronized Concurrency, ASPLOS 2015). The fence on the side of who meets a lock: asymmetric Dekker synchronization (D. Dice, H. Huang, M. Yang, 2001), by membarrier(2). Versions beside locks: optimistic locking of OPTIK (Guerraoui, Trigonakis, PPoPP 2016), seqlocks
  * (H.-J. Boehm, Can seqlocks get along with programming language memory models?, MSPC 2012). Moving by writers a few buckets at a time: the
  * linear hashing of W. Litwin (VLDB 1980) in the form that Redis and Java's ConcurrentHashMap have made common.
  */
@@ -128,6 +142,9 @@
 #ifndef SYNCMAP_FLAT_CACHED
 #define SYNCMAP_FLAT_CACHED 12
 #endif
+#ifndef SYNCMAP_FLAT_PATIENCE
+#define SYNCMAP_FLAT_PATIENCE 32
+#endif
 #ifndef SYNCMAP_FLAT_FLOOD
 #define SYNCMAP_FLAT_FLOOD 8
 #endif
@@ -136,6 +153,7 @@ enum {
     LEAST_BUCKETS = SYNCMAP_FLAT_LEAST,
     FLOOD = SYNCMAP_FLAT_FLOOD, /* overflow buckets of one chain; by chance it would have so many once in 1e16 times */
     CACHED_BITS = SYNCMAP_FLAT_CACHED, /* of the number of buckets: 256 KiB are likely to be in a processor's own cache */
+    PATIENCE = SYNCMAP_FLAT_PATIENCE, /* pauses that a search grants the section whose lock it has met */
     FLOOD_LOAD = 4 /* keys a bucket; with more it is no flood, but a table that could not grow */
 };
 _Static_assert(CHUNK >= 2 && LEAST_BUCKETS >= 2, "halving moves pairs; V5");

@@ -33,10 +33,32 @@ static inline bool bucket_cas_lock(struct bucket *home, uint64_t *header, uint64
     return true;
 }
 
-/* Gives it back; `header` as it was locked, with MOVED or another version added if need be. */
+/* Gives it back; `header` as it was locked, with MOVED or another version added if need be. section_leave() must follow. */
 static inline void bucket_unlock(struct bucket *home, uint64_t header)
 {
-    (void)xchg_seq_cst(&home->header, header & ~(uint64_t)BUCKET_LOCKED); /* P2 */
+    st_release(&home->header, header & ~(uint64_t)BUCKET_LOCKED); /* P2 */
+}
+
+/* A search has met a lock: waits for it a moment, or else sees to it that nothing is hidden of a section which is over (ACROSS KEYS). Returns
+ * the header to go on with. */
+static NOINLINE uint64_t bucket_header_slow(struct bucket *home)
+{
+    for (unsigned left = PATIENCE; left > 0; left--) {
+        platform_pause();
+        uint64_t header = ld_seq_cst(&home->header); /* P2 */
+        if (!(header & BUCKET_LOCKED))
+            return header;
+    }
+    debug_count(impatient);
+    (void)membarrier_heavy();
+    return ld_seq_cst(&home->header); /* P2; LOCKED again: a section that came later */
+}
+
+/* What a search begins with. */
+static ALWAYS_INLINE uint64_t bucket_header(struct bucket *home)
+{
+    uint64_t header = ld_seq_cst(&home->header); /* P2 */
+    return likely((header & BUCKET_LOCKED) == 0) ? header : bucket_header_slow(home);
 }
 
 /* ---- a group ---- */

@@ -193,7 +193,7 @@ static NOINLINE bool walk_rounds_slow(struct flat *m, struct walk *w, struct fla
     do {
         w->count = 0;
         w->more = false;
-        while (!walk_read(w, t, home, ld_seq_cst(&home->header), false)) /* P2 */
+        while (!walk_read(w, t, home, bucket_header(home), false))
             continue;
         if (!walk_visit(w, false, visit, context))
             return false;
@@ -226,7 +226,7 @@ static ALWAYS_INLINE struct bucket *walk_find(struct flat *m, struct walk *w, bo
     struct flat_table *t = root_table(ld_seq_cst(&m->root)); /* P1 */
     for (;;) {
         struct bucket *home = table_home(t, t->shift, w->from);
-        uint64_t header = ld_seq_cst(&home->header); /* P2 */
+        uint64_t header = bucket_header(home);
         if (header & BUCKET_MOVED) {
             t = ld_acquire(&t->next); /* P6 */
             continue;

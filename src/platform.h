@@ -5,6 +5,7 @@
 #ifndef SYNCMAP_PLATFORM_H
 #define SYNCMAP_PLATFORM_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdalign.h>
 #include <stdbool.h>
@@ -77,9 +78,13 @@ _Noreturn static inline void debug_failed(const char *file, int line, const char
 enum { MEMBARRIER_QUERY = 0, MEMBARRIER_EXPEDITED = 1 << 3, MEMBARRIER_REGISTER = 1 << 4 };
 
 #if defined(__linux__) && defined(SYS_membarrier)
+/* Leaves errno alone: a load may call it, in a signal handler too. */
 static inline long platform_membarrier(int command)
 {
-    return syscall(SYS_membarrier, command, 0, 0);
+    int error = errno;
+    long result = syscall(SYS_membarrier, command, 0, 0);
+    errno = error;
+    return result;
 }
 #else
 static inline long platform_membarrier(int command)

@@ -27,10 +27,12 @@
  * lock, it says so in its record first, and fork waits until all sections are over, which lasts some hundred instructions at most:
  *
  *   enter:  record.section = 1; light(); if a fork is under way: record.section = 0, wait, again
+ *   leave:  light(); record.section = 0
  *   fork:   forking = true; heavy(); wait for each record's section to be 0
  *
  * By M1 (membarrier.h) one of enter's light() and fork's heavy() comes first: so either enter sees the fork, or the fork sees the section.
- * (If heavy() fails, as under a seccomp filter that came later, the child may find a lock taken for ever.)
+ * (If heavy() fails, as under a seccomp filter that came later, the child may find a lock taken for ever.) The light() of leave is for who meets
+ * such a lock: see ACROSS KEYS of flat.h.
  *
  *   P5  section stored by release, read by acquire by who forks: it has seen all that the section did.
  *   P6  thread_forking stored by release; who enters reads it after light() (M1), by acquire.
@@ -108,6 +110,7 @@ static ALWAYS_INLINE struct thread *section_enter(void)
 
 static ALWAYS_INLINE void section_leave(struct thread *self)
 {
+    membarrier_light(&self->cell);
     if (likely(self != &thread_shared))
         st_release(&self->section, 0); /* P5 */
     else

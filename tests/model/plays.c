@@ -120,6 +120,13 @@ const struct play plays[] = {
     {"store buffering: deletes", "S1 S2 M", {"D1 L2", "D2 L1"}, 0},
     {"store buffering: clear", "S1 S2 M", {"Z L3", "S3 L1"}, 0},
     {"store buffering: dirty", "S1 M S2 S3", {"D2 L3", "X3 L2"}, 0},
+    {"store buffering: replaced and looked at", "S1 S2 M", {"W1 O2", "C2:2 C1:99"}, 0},
+    {"store buffering: range", "S1 S2 M", {"D1 R", "S3 L1"}, 0},
+    {"store buffering: ranges", "", {"S1 R", "S2 R"}, 0},
+    {"store buffering: where all moves", "S1 S2 S3 S4 S5 S6 S7", {"S1 L2", "S2 L1"}, 0},
+    {"store buffering: where another moves", "S1 S2 S3 S4 S5 S6 S7", {"S1 L2", "S2 L1", "S8"}, 0},
+    {"store buffering: while a move begins", "S1 S2 S3 S4 S5 S6", {"S7 S1 L2", "S2 L1"}, 0},
+    {"store buffering: overflow", "S1 S2 S3 S4", {"D4 L1", "S1 L4"}, 0},
     {"message passing", "S1 S2 M", {"S1 S2", "L2 L1"}, 0},
     {"three readers and writers", "S1 S2 M", {"S1 S2", "L2 L1", "S2 L1"}, 0},
 };

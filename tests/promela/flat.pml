@@ -25,7 +25,7 @@
  * and ends with its last.
  *
  * NOT MODELLED. That another order than one for all might be seen: spin works with sequential consistency only, so that P1 to P9, and
- * the exchange that ends a section, are not what is checked here (stress/litmus does that for two keys, on the machine it runs
+ * the fences round the end of a section, are not what is checked here (stress/litmus does that for two keys, on the machine it runs
  * on). Records, tags and ages; clear; counts, and when to grow; reclamation (reclaim.pml: who is in a table keeps it);
  * want of memory; a second next.
  *

@@ -287,6 +287,52 @@ static void loads_of_a_chain(void **state)
     finish_map(f.m, &counting);
 }
 
+static bool count_one(syncmap_key key, void *value, void *context)
+{
+    (void)key;
+    (void)value;
+    ++*(unsigned *)context;
+    return true;
+}
+
+/* Searches of a bucket whose lock is not given back: each waits for a moment, makes the heavy fence, and goes on. */
+static void searches_do_not_wait_for_a_lock(void **state)
+{
+    (void)state;
+    enum { KEYS = 5 };
+    struct fixture f = make_sized(64);
+    struct bucket *home = home_of(root_of(f), 3);
+    for (uint64_t n = 0; n < KEYS; n++)
+        assert_int_equal(store(f, key_in(f, 64, 3, n), n + 1), 0);
+    uint64_t header = header_of(root_of(f), 3);
+    st_relaxed(&home->header, header | BUCKET_LOCKED);
+    for (uint64_t n = 0; n <= KEYS; n++) { /* the last is absent */
+        syncmap_key key = syncmap_u64(key_in(f, 64, 3, n));
+        void *out = NULL;
+        bool present = false;
+        unsigned long before = ld_relaxed(&debug_counts.impatient);
+        assert_int_equal(flat_load_integer(f.flat, hash_u64(key.as.u64, f.m->key.seed), &out), -1);
+        assert_int_equal(syncmap_load(f.m, key, &out), n < KEYS);
+        assert_ptr_equal(out, n < KEYS ? number(n + 1) : NULL);
+        assert_int_equal(ld_relaxed(&debug_counts.impatient), before + 1);
+        assert_int_equal(syncmap_load_many(f.m, 1, &key, &out, &present), n < KEYS);
+        assert_ptr_equal(out, n < KEYS ? number(n + 1) : NULL);
+        assert_int_equal(present, n < KEYS);
+        assert_int_equal(ld_relaxed(&debug_counts.impatient), before + 2);
+    }
+    unsigned visited = 0;
+    unsigned long before = ld_relaxed(&debug_counts.impatient);
+    assert_int_equal(syncmap_range(f.m, count_one, &visited), 1);
+    assert_int_equal(visited, KEYS);
+    assert_int_equal(ld_relaxed(&debug_counts.impatient), before + 1);
+    st_relaxed(&home->header, header);
+    visited = 0;
+    assert_int_equal(syncmap_range(f.m, count_one, &visited), 1);
+    assert_int_equal(load(f, key_in(f, 64, 3, 0)), 1);
+    assert_int_equal(ld_relaxed(&debug_counts.impatient), before + 1);
+    finish_map(f.m, &counting);
+}
+
 /* Keys of one chain deleted in a random order, several times: all that was taken is used again before anything fresh is. */
 static void what_is_given_back_is_used_again(void **state)
 {
@@ -890,6 +936,7 @@ int main(void)
         cmocka_unit_test(a_spot_stands_or_not),
         cmocka_unit_test(chains_grow_and_shrink),
         cmocka_unit_test(loads_of_a_chain),
+        cmocka_unit_test(searches_do_not_wait_for_a_lock),
         cmocka_unit_test(what_is_given_back_is_used_again),
         cmocka_unit_test(given_away_under_a_search),
         cmocka_unit_test(reused_overflow_has_no_old_keys),

@@ -99,9 +99,10 @@ static void operate(syncmap *m, syncmap_key key)
     syncmap_barrier();
 }
 
-/* The handler's map is the one that is operated on, or another: then the thread holds the other's mu. */
+/* The handler's map is the one that is operated on, or another: then the thread holds the other's mu, or the lock of one of its buckets. */
 static void run(enum syncmap_kind kind, const syncmap_options *options, syncmap_key (*key)(uint64_t), bool same)
 {
+    unsigned long impatient = ld_relaxed(&debug_counts.impatient);
     map = syncmap_new(kind, options);
     syncmap *other = syncmap_new(kind, options);
     absent = key(1000);
@@ -126,6 +127,8 @@ static void run(enum syncmap_kind kind, const syncmap_options *options, syncmap_
     printf("interrupted after %ld instructions\n", interrupted);
     assert_true(!STEPPING || interrupted > 10000);
     assert_false(pin_held());
+    if (STEPPING && options->engine == SYNCMAP_ENGINE_FLAT) /* loads have met the lock of their own thread */
+        assert_int_equal(ld_relaxed(&debug_counts.impatient) > impatient, same);
     syncmap_free(map);
     syncmap_barrier();
 }
@@ -160,27 +163,32 @@ static bool same_pointer(const void *a, const void *b, void *context)
     return a == b;
 }
 
-static const syncmap_options custom = {.key = {.hash = four_hashes, .equal = same_pointer}};
+static void run_all(enum syncmap_kind kind, syncmap_options options, syncmap_key (*key)(uint64_t))
+{
+    static const enum syncmap_engine engines[] = {SYNCMAP_ENGINE_READ_DIRTY, SYNCMAP_ENGINE_FLAT};
+    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+        options.engine = engines[i];
+        run(kind, &options, key, true);
+        run(kind, &options, key, false);
+    }
+}
 
 static void integers(void **state)
 {
     (void)state;
-    run(SYNCMAP_U64, NULL, integer, true);
-    run(SYNCMAP_U64, NULL, integer, false);
+    run_all(SYNCMAP_U64, (syncmap_options){0}, integer);
 }
 
 static void strings(void **state)
 {
     (void)state;
-    run(SYNCMAP_STRING, NULL, string, true);
-    run(SYNCMAP_STRING, NULL, string, false);
+    run_all(SYNCMAP_STRING, (syncmap_options){0}, string);
 }
 
 static void objects(void **state)
 {
     (void)state;
-    run(SYNCMAP_CUSTOM, &custom, object, true);
-    run(SYNCMAP_CUSTOM, &custom, object, false);
+    run_all(SYNCMAP_CUSTOM, (syncmap_options){.key = {.hash = four_hashes, .equal = same_pointer}}, object);
 }
 
 int main(void)
