@@ -729,5 +729,6 @@ int main(void)
         cmocka_unit_test(test_in_visits),      cmocka_unit_test(test_in_order),   cmocka_unit_test(test_beside_writers),
     };
     test_seed();
+    cmocka_set_test_filter(getenv("TESTS")); /* a pattern; not set: all */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,6 +137,22 @@ void library_reset(void)
     for (size_t i = 0; i < VARIABLES; i++) memcpy(variables[i].variable, copies + variables[i].start, variables[i].size);
 }
 
+/* flat_flood_slow(), but for when, and whether it helps. */
+void library_reseed(struct syncmap *map)
+{
+    if (!is_flat(map)) return;
+    syncmap_pin();
+    struct flat *m = flat_of(map);
+    struct flat_table *t = root_table(ld_acquire(&m->root)); /* P1 */
+    struct flat_seed *seed = memory_get(&m->map.memory, sizeof *seed);
+    key_type_reseed(&seed->type, t->type);
+    if (flat_resize(m, t, table_buckets(t), &seed->type) == RESIZE_BEGUN)
+        seed_keep(m, seed);
+    else
+        memory_put(&m->map.memory, seed, sizeof *seed);
+    syncmap_unpin();
+}
+
 void library_refuse_records(unsigned threads)
 {
     refused = threads;

@@ -5,10 +5,14 @@
 #ifndef SYNCMAP_MODEL_LIBRARY_H
 #define SYNCMAP_MODEL_LIBRARY_H
 
+struct syncmap;
+
 /* Once, first of all. */
 void library_begin(void);
 /* All variables of the library as at the start of the process. */
 void library_reset(void);
+/* As if a bucket of a flat map were flooded: it begins to be moved with other secrets, if it is not being moved, and nobody walks. */
+void library_reseed(struct syncmap *map);
 /* Threads that get no memory for a record from now on, a bit for each. */
 void library_refuse_records(unsigned threads);
 /* The running thread's record. */

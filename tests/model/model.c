@@ -2,7 +2,8 @@
  *
  * Explores every play in every setting. Environment:
  *
- *   BOUND   all runs of this cost are made (2; plays of three threads: one less; and of values that are not owned, at least 1)
+ *   BOUND   all runs of this cost are made (2; plays of three threads: one less; and of values that are not owned, and of what one
+ *           engine only is at home in, at least 1)
  *   RANDOM  runs at random of each play (1000)
  *   PLAYS   plays made up at random (3000), each with 100 runs of cost 1 at most, and 100 at random
  *   SEED    of all that is random (printed)
@@ -88,7 +89,8 @@ int main(void)
     for (size_t i = 0; i < play_count; i++) {
         for (size_t j = 0; in_part(i) && j < SETTINGS; j++) {
             unsigned most = bound - (plays[i].part[2] != NULL);
-            unsigned less = most > 1 ? settings[j].less : 0;
+            bool other = (plays[i].flags & MOVES) && settings[j].engine == SYNCMAP_ENGINE_READ_DIRTY;
+            unsigned less = most > 1 && (settings[j].less != 0 || other);
             struct model_limits limits = {.bound = most - less, .delays = true,
                                           .random = test_env("RANDOM", 1000), .seed = seed};
             explore(&plays[i], &settings[j], &limits);

@@ -410,6 +410,7 @@ static void make_call(const struct call *call, unsigned thread)
     case 'U': syncmap_unpin(); break;
     case 'G': call_retire(thread); break;
     case 'B': call_barrier(thread); break;
+    case 'F': library_reseed(w.map); break;
     default: abort();
     }
 }

@@ -11,6 +11,7 @@
  *   M     range that is not recorded: promotes
  *   H1    pin and load, and hold what came                  T    look at what is held          U   unpin
  *   G     retire an object         B     barrier: then all that this thread retired is gone
+ *   F     flat begins to move all to other buckets, as in a flood of keys (RESEEDING); read/dirty: nothing
  *
  * Values have numbers: the n-th call of what is done before is n; the i-th call of thread t stores 20 * (t + 1) + i,
  * counting both from 0, but calls before from 1. NULL is 99, as an expected value too.
@@ -30,7 +31,8 @@ enum { COLD = 1, /* each thread's first call is explored: it gets its record the
        EXIT = 2, /* so is its end */
        NO_RECORD = 4, /* thread 0 can have no record */
        NO_RECORDS = 8, /* nor can thread 1 */
-       REUSE = 16 /* each has had a record, and given it back: there is one that all may take again */ };
+       REUSE = 16, /* each has had a record, and given it back: there is one that all may take again */
+       MOVES = 32 /* what flat does there read/dirty has other plays for: the bound is one less for it */ };
 
 struct play {
     const char *name;

@@ -53,22 +53,40 @@ const struct play plays[] = {
     {"promotion by misses", "S1 M S2", {"L2 L3", "L3 L2"}, 0},
 
     /* ---- moving, halving, overflow: V1 to V8 of flat.h (read/dirty grows, builds and promotes in these) ---- */
-    {"move against store", "S1 S2 S3 S4 S5 S6", {"S7 S8", "S1 L1"}, 0},
-    {"move against delete and store", "S1 S2 S3 S4 S5 S6", {"S7 S8", "D1 S1"}, 0},
-    {"move against load", "S1 S2 S3 S4 S5 S6", {"S7 D1", "L1 L7"}, 0},
-    {"move against move", "S1 S2 S3 S4 S5 S6", {"S7 L8", "S8 L7"}, 0},
-    {"move against compare_and_swap", "S1 S2 S3 S4 S5 S6", {"S7 S8", "C1:1 L1"}, 0},
-    {"move against clear", "S1 S2 S3 S4 S5 S6", {"S7 S8", "Z S1"}, 0},
-    {"move against range", "S1 S2 S3 S4 S5 S6", {"S7 D1", "R"}, 0},
-    {"move against collect and load", "S1 S2 S3 S4 S5 S6", {"S7 S8 G G", "H1 T U"}, 0},
-    {"halving against store", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 L1", "S1 S3"}, 0},
-    {"halving against load", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 S3", "L1 L3"}, 0},
-    {"halving against range", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 S3 S2", "R"}, 0},
-    {"overflow unlinked against load", "S1 S2 S3 S4", {"D4 S5", "L4 L5"}, 0},
-    {"overflow unlinked and used again", "S1 S2 S3 S4", {"D4 S5 D5", "L4 L1"}, 0},
-    {"overflow unlinked against store", "S1 S2 S3 S4", {"D4 S4", "S5 L4"}, 0},
-    {"a slot is used again", "S1", {"D1 S2", "L1 L2"}, 0},
-    {"a slot is used again by the same key", "S1", {"D1 S2 D2 S1", "L1"}, 0},
+    {"move against store", "S1 S2 S3 S4 S5 S6", {"S7 S8", "S1 L1"}, MOVES},
+    {"move against delete and store", "S1 S2 S3 S4 S5 S6", {"S7 S8", "D1 S1"}, MOVES},
+    {"move against load", "S1 S2 S3 S4 S5 S6", {"S7 D1", "L1 L7"}, MOVES},
+    {"move against move", "S1 S2 S3 S4 S5 S6", {"S7 L8", "S8 L7"}, MOVES},
+    {"move against compare_and_swap", "S1 S2 S3 S4 S5 S6", {"S7 S8", "C1:1 L1"}, MOVES},
+    {"move against clear", "S1 S2 S3 S4 S5 S6", {"S7 S8", "Z S1"}, MOVES},
+    {"move against range", "S1 S2 S3 S4 S5 S6", {"S7 D1", "R"}, MOVES},
+    {"move against collect and load", "S1 S2 S3 S4 S5 S6", {"S7 S8 G G", "H1 T U"}, MOVES},
+    {"halving against store", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 L1", "S1 S3"}, MOVES},
+    {"halving against load", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 S3", "L1 L3"}, MOVES},
+    {"halving against range", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 S3 S2", "R"}, MOVES},
+    {"overflow unlinked against load", "S1 S2 S3 S4", {"D4 S5", "L4 L5"}, MOVES},
+    {"overflow unlinked and used again", "S1 S2 S3 S4", {"D4 S5 D5", "L4 L1"}, MOVES},
+    {"overflow unlinked against store", "S1 S2 S3 S4", {"D4 S4", "S5 L4"}, MOVES},
+    {"a slot is used again", "S1", {"D1 S2", "L1 L2"}, MOVES},
+    {"a slot is used again by the same key", "S1", {"D1 S2 D2 S1", "L1"}, MOVES},
+
+    /* ---- other secrets: RESEEDING of flat.h, and V10 ---- */
+    {"reseeded against load", "S1 S2 S3 F", {"S1 S2", "L1 L3"}, MOVES},
+    {"reseeded against store", "S1 S2 S3 F", {"S1 S4", "S3 L1"}, MOVES},
+    {"reseeded against delete and store", "S1 S2 S3 F", {"S4 L2", "D2 S2"}, MOVES},
+    {"reseeded against new key", "S1 S2 F", {"O3 L1", "O3 L3"}, MOVES},
+    {"reseeded against compare_and_swap", "S1 S2 S3 F", {"S2", "C1:1 L1"}, MOVES},
+    {"reseeded against load_and_delete", "S1 S2 S3 F", {"X1 X2", "X2 S1"}, MOVES},
+    {"reseeded against clear", "S1 S2 F", {"Z S3", "S1 L2"}, MOVES},
+    {"reseeded against range", "S1 S2 F", {"S3 D1", "R"}, MOVES},
+    {"reseeding begins against range", "S1 S2", {"F S1", "R"}, MOVES},
+    {"reseeding begins against load", "S1 S2", {"F S1", "L2 S2"}, MOVES},
+    {"reseeding begins twice", "S1 S2", {"F S1 F", "S2 F L1"}, MOVES},
+    {"reseeding against growing", "S1 S2 S3 S4 S5 S6", {"F S1", "S7 S8"}, MOVES},
+    {"reseeded against two readers", "S1 S2 S3 F", {"S1 S4", "L1 L2", "L3"}, MOVES},
+    {"reseeded, and an overflow bucket goes", "S1 S2 S3 S4 F", {"D4 S5", "L4 L1"}, MOVES},
+    {"reseeded against collect and load", "S1 S2 F", {"S1 S2 G G", "H1 T U"}, MOVES},
+    {"store buffering: reseeded", "S1 S2 F", {"S1 L2", "S2 L1"}, MOVES},
 
     /* ---- clear, range ---- */
     {"clear against store", "S1 M", {"Z", "S1 S2"}, 0},
@@ -123,10 +141,10 @@ const struct play plays[] = {
     {"store buffering: replaced and looked at", "S1 S2 M", {"W1 O2", "C2:2 C1:99"}, 0},
     {"store buffering: range", "S1 S2 M", {"D1 R", "S3 L1"}, 0},
     {"store buffering: ranges", "", {"S1 R", "S2 R"}, 0},
-    {"store buffering: where all moves", "S1 S2 S3 S4 S5 S6 S7", {"S1 L2", "S2 L1"}, 0},
-    {"store buffering: where another moves", "S1 S2 S3 S4 S5 S6 S7", {"S1 L2", "S2 L1", "S8"}, 0},
-    {"store buffering: while a move begins", "S1 S2 S3 S4 S5 S6", {"S7 S1 L2", "S2 L1"}, 0},
-    {"store buffering: overflow", "S1 S2 S3 S4", {"D4 L1", "S1 L4"}, 0},
+    {"store buffering: where all moves", "S1 S2 S3 S4 S5 S6 S7", {"S1 L2", "S2 L1"}, MOVES},
+    {"store buffering: where another moves", "S1 S2 S3 S4 S5 S6 S7", {"S1 L2", "S2 L1", "S8"}, MOVES},
+    {"store buffering: while a move begins", "S1 S2 S3 S4 S5 S6", {"S7 S1 L2", "S2 L1"}, MOVES},
+    {"store buffering: overflow", "S1 S2 S3 S4", {"D4 L1", "S1 L4"}, MOVES},
     {"message passing", "S1 S2 M", {"S1 S2", "L2 L1"}, 0},
     {"three readers and writers", "S1 S2 M", {"S1 S2", "L2 L1", "S2 L1"}, 0},
 };
@@ -153,7 +171,7 @@ static void make_part(char text[PART_MAX], unsigned calls, const char *letters)
         unsigned key = 1 + below(3);
         if (letter == 'C' || letter == 'K')
             at += (size_t)snprintf(text + at, PART_MAX - at, "%c%u:%u ", letter, key, below(2) ? 1 + below(8) : 20 * (1 + below(3)));
-        else if (strchr("ZRMG", letter) != NULL)
+        else if (strchr("ZRMGF", letter) != NULL)
             at += (size_t)snprintf(text + at, PART_MAX - at, "%c ", letter);
         else
             at += (size_t)snprintf(text + at, PART_MAX - at, "%c%u ", letter, key);
@@ -166,11 +184,11 @@ const struct play *play_random(uint64_t seed)
     static struct play play;
     state = seed;
     unsigned threads = 2 + (below(3) == 0);
-    make_part(before, 2 + below(6), "SSSSSDDMMMsZ");
+    make_part(before, 2 + below(6), "SSSSSDDMMMsZF");
     play = (struct play){.name = name, .before = before, .flags = below(8) == 0 ? EXIT : 0};
     bool range = false;
     for (unsigned i = 0; i < threads; i++) {
-        make_part(part[i], 1 + below(threads == 2 ? 4 : 2), range ? "LLSSsDDXXWWOOCCKKMMZG" : "LLSSsDDXXWWOOCCKKMMZGR");
+        make_part(part[i], 1 + below(threads == 2 ? 4 : 2), range ? "LLSSsDDXXWWOOCCKKMMZGF" : "LLSSsDDXXWWOOCCKKMMZGFR");
         range |= strchr(part[i], 'R') != NULL;
         play.part[i] = part[i];
     }

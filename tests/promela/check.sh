@@ -4,7 +4,7 @@
 # Runs the Promela models with spin: each variant of a model must be explored to its end and have no error, and each
 # switch, which takes away one fence or one check, must make spin find one.
 #
-#   check.sh [NAME]     NAME: only that model, reclaim, lasts, entry or flat
+#   check.sh [NAME]     NAME: only that model, reclaim, lasts, entry, across or flat
 #
 # One line each. Of a variant: states, transitions, depth, seconds. Of a switch: what was found, and after how many states.
 set -u
@@ -124,6 +124,12 @@ for name in STORE_EXPUNGED NO_JOIN UNEXPUNGE_NO_MU LOAD_NO_SECOND_LOOK STORE_NO_
     switch entry -DPROCS=2 -DOPS=2 -D$name
 done
 switch entry -DPROCS=2 -DOPS=3 -DBEGIN=4 -DFREED_BY_LOOKING
+
+variant across -DFEW
+switch across -DFEW -DNO_HEAVY
+switch across -DFEW -DNO_LIGHT
+switch across -DFEW -DLIGHT_EARLY
+switch across -DFEW -DLOCK_NOT_SEEN
 
 variant flat -DPROCS=3 -DOPS=1 -DBEGIN=2 -DALSO=5
 variant flat -DPROCS=3 -DOPS=1 -DBEGIN=4 -DFEW
