@@ -13,7 +13,7 @@ import samples
 from process import run
 
 PIN_REPS = 5
-BY_HAND_REPS = 15  # one process differs from the next by 8 %, wherever its pages lie
+BY_HAND_REPS = 15  # (quick: 5) one process differs from the next by 8 %, wherever its pages lie
 REPEATS_MOST = 2  # of a disturbed sample
 BY_HAND = "by hand: "
 FAIR = "fair:"
@@ -44,6 +44,7 @@ class Extras:
         self.pins = runners.executables("pin") if self.wanted("pin") else []
         self.by_name = {m.name: m for m in maps}
         self.by_hand = runners.executables("by_hand_") if self.wanted("by_hand") else []
+        self.by_hand_reps = 5 if options.quick else BY_HAND_REPS
         self.by_hand_sizes = (1000,) if options.quick else (1000, 1000000)
         self.counts = self.wanted("callgrind") and not options.quick
         self.limit = 60
@@ -54,7 +55,7 @@ class Extras:
     def expected_seconds(self):
         seconds = self.options.seconds
         pins = len(self.pins) * PIN_REPS * 4 * seconds * 1.3
-        by_hand = len(self.by_hand) * 2 * BY_HAND_REPS * sum(2 * seconds * 1.3 + 0.8e-6 * n for n in self.by_hand_sizes)
+        by_hand = len(self.by_hand) * 2 * self.by_hand_reps * sum(2 * seconds * 1.3 + 0.8e-6 * n for n in self.by_hand_sizes)
         counted = len(self.compiled) * len(COUNTED) * COUNT_REPS * 1.0 / len(self.runners.processors) if self.counts else 0
         return 5 + pins + by_hand + counted
 
@@ -99,7 +100,7 @@ class Extras:
                     continue
                 the_map, workloads = found
                 life = replace(life, phases=("fill",) + workloads)
-                for repetition in range(BY_HAND_REPS):
+                for repetition in range(self.by_hand_reps):
                     turns = [self.by_hand_command(name, life, repetition), self.runners.command(the_map, life, repetition + 1)]
                     for command in plan.turns(turns, repetition):
                         self.add(table, command, life, progress, bench)
