@@ -116,6 +116,15 @@ static inline struct flat_table *next_of(struct fixture f)
     return ld_relaxed(&root_of(f)->next);
 }
 
+/* A visit that counts, in a uint64_t. */
+static inline bool count_visit(syncmap_key key, void *value, void *context)
+{
+    (void)key;
+    (void)value;
+    ++*(uint64_t *)context;
+    return true;
+}
+
 static inline void *number(uintptr_t n)
 {
     return (void *)(n << 4);

@@ -339,14 +339,6 @@ static bool refuse_seeds(size_t size)
 
 /* ---- walks ---- */
 
-static bool count_visit(syncmap_key key, void *value, void *context)
-{
-    (void)key;
-    (void)value;
-    ++*(uint64_t *)context;
-    return true;
-}
-
 /* A walk ends what goes on, and sees each key once. */
 static void a_walk_ends_it(void **state)
 {

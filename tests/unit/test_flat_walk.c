@@ -322,14 +322,6 @@ static void records_have_their_age(void **state)
 }
 
 /* A walk in the visit of a walk, with rounds in both: it visits what the outer one has to leave out. */
-static bool count_visit(syncmap_key key, void *value, void *context)
-{
-    (void)key;
-    (void)value;
-    ++*(uint64_t *)context;
-    return true;
-}
-
 static void walk_inside(struct walked *w, uint64_t n)
 {
     uint64_t count = 0;

@@ -468,14 +468,6 @@ static void *write_on(void *argument)
     return NULL;
 }
 
-static bool count_visit(syncmap_key key, void *value, void *context)
-{
-    (void)key;
-    (void)value;
-    ++*(uint64_t *)context;
-    return true;
-}
-
 /* No lock is taken, each bucket is as it ought to be, the count is exact; and each key can be written, and each bucket. */
 static void child_writes_all(void *context)
 {
