@@ -12,6 +12,7 @@ struct work {
     struct reclaim_link link;
     int steps;    /* that are left */
     int calls, position; /* when it was done, in the order of all; 0: not yet */
+    uint64_t batch;      /* in which it came, or a later one */
 };
 
 static int work_done, work_calls;
@@ -21,8 +22,10 @@ static bool work_release(struct reclaim_link *link, const struct reclaim_class *
     (void)class;
     struct work *work = container_of(link, struct work, link);
     CHECK(work->position == 0); /* not after it was done */
-    work->calls++;
+    if (work->calls++ == 0)
+        work->batch = collector.batches;
     work_calls++;
+    CHECK(!collector_batches_done(work->batch)); /* not while it is being released, in whatever pass: nothing last may overtake it */
     if (--work->steps > 0)
         return false;
     work->position = ++work_done;
