@@ -12,7 +12,7 @@ struct work {
     struct reclaim_link link;
     int steps;    /* that are left */
     int calls, position; /* when it was done, in the order of all; 0: not yet */
-    uint64_t batch;      /* in which it came, or a later one */
+    uint64_t batch;      /* the number that was being released when it was called first */
 };
 
 static int work_done, work_calls;
@@ -22,8 +22,9 @@ static bool work_release(struct reclaim_link *link, const struct reclaim_class *
     (void)class;
     struct work *work = container_of(link, struct work, link);
     CHECK(work->position == 0); /* not after it was done */
+    struct thread *self = ld_relaxed(&own.record);
     if (work->calls++ == 0)
-        work->batch = collector.batches;
+        work->batch = ld_acquire(&(self != NULL ? self : &thread_shared)->freeing);
     work_calls++;
     CHECK(!collector_batches_done(work->batch)); /* not while it is being released, in whatever pass: nothing last may overtake it */
     if (--work->steps > 0)
