@@ -51,7 +51,7 @@ static NOINLINE uint64_t bucket_header_slow(struct bucket *home)
     }
     debug_count(impatient);
     (void)membarrier_heavy();
-    return ld_seq_cst(&home->header); /* P2; LOCKED again: a section that came later */
+    return ld_seq_cst(&home->header); /* P2; LOCKED still: that section goes on, or a later one */
 }
 
 /* What a search begins with. */
