@@ -411,7 +411,9 @@ static void test_in_visits(void **state)
     for_each_ownership(in_visits);
 }
 
-enum { WRITERS = 2, RESERVERS = 2, OWN = 400 };
+/* Every table that was replaced stays for as long as one thread is pinned, and a thread can lose its processor in there: between two
+ * barriers of its own each makes few enough for the yard, so that no memory is what it seems. */
+enum { WRITERS = 2, RESERVERS = 2, OWN = 400, WRITER_ROUND = 32, RESERVER_ROUND = 8 };
 
 /* Each writer has keys of its own, and knows which are there. */
 struct crowd {
@@ -425,6 +427,7 @@ static void crowd_writer(struct crowd *crowd, struct rng *rng, size_t number)
 {
     struct bed *bed = &crowd->yard.bed;
     for (uint64_t step = 0; step < crowd->steps; step++) {
+        if (step % WRITER_ROUND == 0) syncmap_barrier();
         /* Within a part of them that changes: now there are many, now few. */
         uint64_t at = rng_below(rng, 1 + step % crowd->own), index = at * WRITERS + number;
         bool *present = &crowd->present[number][at];
@@ -445,7 +448,8 @@ static void crowd_writer(struct crowd *crowd, struct rng *rng, size_t number)
 static void crowd_reserver(struct crowd *crowd, struct rng *rng)
 {
     struct bed *bed = &crowd->yard.bed;
-    while (atomic_load(&crowd->writing) > 0) {
+    for (uint64_t step = 0; atomic_load(&crowd->writing) > 0; step++) {
+        if (step % RESERVER_ROUND == 0) syncmap_barrier();
         size_t keys = (size_t)1 << rng_below(rng, 14);
         CHECK(syncmap_reserve(bed->map, rng_below(rng, keys)) == 0);
         if (rng_below(rng, 8) == 0) CHECK(syncmap_reserve(bed->map, SIZE_MAX - keys) == SYNCMAP_ENOMEM);
