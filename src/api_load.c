@@ -56,25 +56,23 @@ static NOINLINE int load_read_dirty(syncmap *m, uint64_t key, void **value, stru
 }
 
 /* The home bucket cannot tell. */
-static NOINLINE int load_text_slow(syncmap *m, syncmap_key key, void **value, struct thread *pin)
+static NOINLINE int load_text_slow(syncmap *m, syncmap_key key, uint64_t hash, void **value, struct thread *pin)
 {
-    struct query q;
+    struct query q = {.key = key, .hash = hash, .type = &m->key};
     void *found = NULL;
-    (void)query_init(&q, m, key); /* it was checked */
     int result = flat_load(flat_of(m), &q, false, &found);
     return load_finish(m, result, found, value, pin);
 }
 
-static NOINLINE int load_others(syncmap *m, syncmap_key key, void **value)
+static NOINLINE int load_others(syncmap *m, syncmap_key key, void **value, struct thread *self)
 {
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(m == NULL || m->quick != FLAT_TEXT || self == NULL || !key_is_valid(&m->key, key)))
+    if (unlikely(m == NULL || m->quick != FLAT_TEXT || self == NULL || !key_is_text(&m->key, key)))
         return load_any(m, key, value);
     uint64_t hash = hash_bytes(key.as.ptr, syncmap_key_len(key), m->key.secret);
     struct thread *pin = pin_enter_own(self);
     void *found = NULL;
     int result = flat_load_text(flat_of(m), key, hash, &found);
-    return likely(result >= 0) ? load_finish(m, result, found, value, pin) : load_text_slow(m, key, value, pin);
+    return likely(result >= 0) ? load_finish(m, result, found, value, pin) : load_text_slow(m, key, hash, value, pin);
 }
 
 /* What is in a hurry: integers, and nothing to be acquired. It calls nothing but in its last step, so it has no registers to save. (That and
@@ -83,7 +81,7 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
 {
     struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
     if (unlikely(m == NULL || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
-        return load_others(m, key, value);
+        return load_others(m, key, value, self);
     if (unlikely(m->quick != FLAT_INTEGERS))
         return m->quick == READ_DIRTY_INTEGERS ? load_read_dirty(m, key.as.u64, value, self) : load_any(m, key, value);
     uint64_t hash = hash_u64(key.as.u64, m->key.seed);

@@ -55,11 +55,11 @@ static inline syncmap_key record_key(const struct key_type *type, const struct r
     return key;
 }
 
-/* Whether the record has this string, or these bytes. */
+/* Whether the record has this string, or these bytes, which are not at NULL. */
 static inline bool record_has_text(const struct record *r, syncmap_key key)
 {
     size_t len = syncmap_key_len(key);
-    return r->key.len == len && (len == 0 || memcmp(r + 1, key.as.ptr, len) == 0);
+    return r->key.len == len && memcmp(r + 1, key.as.ptr, len) == 0;
 }
 
 static inline uint64_t record_hash(const struct key_type *type, const struct record *r)
@@ -119,13 +119,19 @@ static ALWAYS_INLINE bool bucket_find_integer(const struct bucket *b, uint64_t h
     return (*slot | (unsigned)first) != 0;
 }
 
-/* Which slots of a bucket may have the key, which is no integer: a bit each. */
-static ALWAYS_INLINE unsigned bucket_candidates(uint64_t hash, uint64_t tags)
+/* Which slots of a bucket may have the key, which is no integer: the highest bit of each one's tag. (Where a field of `differ` is zero, one less borrows
+ * into that bit; so may the field above a zero one, if it is 1: that is one more that is compared in vain.) */
+static ALWAYS_INLINE uint64_t bucket_candidates(uint64_t hash, uint64_t tags)
 {
-    uint64_t differ = tags ^ hash_tag(hash) * (1 | (uint64_t)1 << TAG_BITS | (uint64_t)1 << 2 * TAG_BITS);
-    unsigned hits = (differ & TAG_MASK) == 0;
-    hits |= (unsigned)((differ >> TAG_BITS & TAG_MASK) == 0) << 1;
-    return hits | (unsigned)((differ >> 2 * TAG_BITS & TAG_MASK) == 0) << 2;
+    uint64_t lows = 1 | (uint64_t)1 << TAG_BITS | (uint64_t)1 << 2 * TAG_BITS;
+    uint64_t differ = tags ^ hash_tag(hash) * lows;
+    return (differ - lows) & ~differ & lows << (TAG_BITS - 1);
+}
+
+/* The slot of the first candidate. */
+static ALWAYS_INLINE unsigned candidate_slot(uint64_t candidates)
+{
+    return ((unsigned)__builtin_ctzll(candidates) * 3 >> 5) - 1; /* that is, of 11, 23 and 35, / TAG_BITS */
 }
 
 /* Whether the slot, whose tag is the key's, has the key, which is no integer. Runs user code for custom keys. (Strings are compared
@@ -148,8 +154,8 @@ static ALWAYS_INLINE struct bucket *chain_find(const struct overflow *overflow, 
         uint64_t tags = ld_acquire(&b->tags); /* P5 */
         if (integers && bucket_find_integer(b, q->hash, slot))
             return b;
-        for (unsigned hits = integers ? 0 : bucket_candidates(q->hash, tags); hits != 0; hits &= hits - 1) {
-            *slot = (unsigned)__builtin_ctz(hits);
+        for (uint64_t hits = integers ? 0 : bucket_candidates(q->hash, tags); hits != 0; hits &= hits - 1) {
+            *slot = candidate_slot(hits);
             if (bucket_slot_has(b, *slot, q))
                 return b;
         }

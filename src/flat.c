@@ -75,7 +75,7 @@ static ALWAYS_INLINE int flat_load_integer(struct flat *m, uint64_t hash, void *
     return p != NULL;
 }
 
-/* The same for strings and bytes. Runs no user code. */
+/* The same for strings and bytes: where the first slot with the key's tag can tell. Runs no user code. */
 static ALWAYS_INLINE int flat_load_text(struct flat *m, syncmap_key key, uint64_t hash, void **value)
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
@@ -85,14 +85,15 @@ static ALWAYS_INLINE int flat_load_text(struct flat *m, syncmap_key key, uint64_
     if (unlikely((header & (BUCKET_LOCKED | BUCKET_MOVED)) != 0 || t->type != &m->map.key))
         return -1;
     void *p = NULL;
-    uint64_t tags = ld_acquire(&home->tags); /* P5 */
-    for (unsigned hits = bucket_candidates(hash, tags); hits != 0; hits &= hits - 1) {
-        unsigned slot = (unsigned)__builtin_ctz(hits);
+    uint64_t tags = ld_acquire(&home->tags), hits = bucket_candidates(hash, tags); /* P5 */
+    if (hits != 0) {
+        unsigned slot = candidate_slot(hits);
         const struct record *r = word_record(ld_acquire(&home->word[slot])); /* P3 */
-        if (likely(r != NULL && record_has_text(r, key))) {
+        bool other = r == NULL ? (hits & (hits - 1)) != 0 : !record_has_text(r, key); /* (NULL: deleted, perhaps this very key) */
+        if (unlikely(other))
+            return -1;
+        if (r != NULL)
             p = ld_seq_cst(&home->value[slot]); /* P4 */
-            break;
-        }
     }
     if ((p == NULL && tags >> LINK_SHIFT != 0) || unlikely(!bucket_unchanged(home, header)))
         return -1;

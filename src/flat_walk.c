@@ -379,6 +379,6 @@ static void flat_prefetch_record(struct flat *m, const struct query *q)
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
     struct bucket *b = table_home(root_table(root), root & ROOT_SHIFT, q->hash);
-    for (unsigned hits = bucket_candidates(q->hash, ld_acquire(&b->tags)); hits != 0; hits &= hits - 1) /* P5 */
-        __builtin_prefetch(word_record(ld_acquire(&b->word[__builtin_ctz(hits)]))); /* P3 */
+    for (uint64_t hits = bucket_candidates(q->hash, ld_acquire(&b->tags)); hits != 0; hits &= hits - 1) /* P5 */
+        __builtin_prefetch(word_record(ld_acquire(&b->word[candidate_slot(hits)]))); /* P3 */
 }

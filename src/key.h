@@ -45,6 +45,12 @@ static inline bool key_is_valid(const struct key_type *type, syncmap_key key)
     }
 }
 
+/* Whether `key` is a valid one, other than "no bytes at NULL", for a type that is one of strings or bytes. */
+static inline bool key_is_text(const struct key_type *type, syncmap_key key)
+{
+    return key.as.ptr != NULL && (key.len ^ SYNCMAP_KEY_TAG(type->kind)) >> SYNCMAP_KEY_LEN_BITS == 0;
+}
+
 /* Runs user code for custom keys. */
 static inline uint64_t key_hash(const struct key_type *type, syncmap_key key)
 {

@@ -28,6 +28,7 @@
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 #define NOINLINE __attribute__((noinline))
+#define FLATTEN __attribute__((flatten)) /* all that it calls is compiled into it */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* initial-exec: one instruction finds the block, from a shared library too (the library asks for -z nodelete, and
