@@ -318,12 +318,11 @@ static bool check_equal_call(const void *stored, const void *expected, void *con
     return call->answer;
 }
 
-static void test_value_equal(void **state)
+static void asked_for_equality(enum syncmap_engine engine)
 {
-    (void)state;
     int a, b, c;
     struct equal_call call = {.stored = &a, .expected = &b};
-    syncmap_options options = {.value_equal = check_equal_call, .context = &call};
+    syncmap_options options = {.engine = engine, .value_equal = check_equal_call, .context = &call};
     syncmap *map = syncmap_new(SYNCMAP_U64, &options);
     syncmap_key key = syncmap_u64(1);
     CHECK(map != NULL && syncmap_store(map, key, &a) == 0);
@@ -347,6 +346,12 @@ static void test_value_equal(void **state)
     CHECK(call.calls >= 2);
     CHECK(syncmap_len(map) == 1);
     finish_map(map, NULL);
+}
+
+static void test_value_equal(void **state)
+{
+    (void)state;
+    FOR_EACH_ENGINE(engine) asked_for_equality(engine);
 }
 
 /* ---- maps in maps ---- */

@@ -95,11 +95,11 @@ static void test_number_values(void **state)
 
 /* Stores each key, finds each, deletes each: whatever the keys are, none may be taken for another. The value of a
  * key is its address in `keys`. */
-static void distinct_keys(enum syncmap_kind kind, const syncmap_key *keys, size_t count)
+static void distinct_keys_in(enum syncmap_engine engine, enum syncmap_kind kind, const syncmap_key *keys, size_t count)
 {
     struct counting counting;
     counting_init(&counting);
-    syncmap_options options = {.allocator = counting_allocator(&counting)};
+    syncmap_options options = {.engine = engine, .allocator = counting_allocator(&counting)};
     syncmap *map = syncmap_new(kind, &options);
     CHECK(map != NULL);
     for (size_t round = 0; round < 2; round++) {
@@ -121,6 +121,11 @@ static void distinct_keys(enum syncmap_kind kind, const syncmap_key *keys, size_
         }
     }
     finish_map(map, &counting);
+}
+
+static void distinct_keys(enum syncmap_kind kind, const syncmap_key *keys, size_t count)
+{
+    FOR_EACH_ENGINE(engine) distinct_keys_in(engine, kind, keys, count);
 }
 
 static void test_integer_keys(void **state)
@@ -168,10 +173,9 @@ static void test_bytes_keys(void **state)
 }
 
 /* Length 0 is one key, whatever the pointer. */
-static void test_empty_bytes(void **state)
+static void empty_bytes(enum syncmap_engine engine)
 {
-    (void)state;
-    syncmap *map = syncmap_new(SYNCMAP_BYTES, NULL);
+    syncmap *map = syncmap_new(SYNCMAP_BYTES, &(syncmap_options){.engine = engine});
     CHECK(map != NULL);
     CHECK(syncmap_store(map, syncmap_bytes(NULL, 0), map) == 0);
     CHECK(syncmap_load(map, syncmap_bytes("x", 0), NULL) == 1);
@@ -179,6 +183,12 @@ static void test_empty_bytes(void **state)
     CHECK(syncmap_delete(map, syncmap_bytes(NULL, 0)) == 1);
     CHECK(syncmap_len(map) == 0);
     finish_map(map, NULL);
+}
+
+static void test_empty_bytes(void **state)
+{
+    (void)state;
+    FOR_EACH_ENGINE(engine) empty_bytes(engine);
 }
 
 /* Keys of 1 MiB that differ in one byte: at the front, in the middle, at the end, or by one in length. */
@@ -224,10 +234,9 @@ static bool equal_address(const void *a, const void *b, void *context)
     return a == b;
 }
 
-static void test_null_object_key(void **state)
+static void null_object_key(enum syncmap_engine engine)
 {
-    (void)state;
-    syncmap_options options = {.key = {.hash = hash_address, .equal = equal_address}};
+    syncmap_options options = {.engine = engine, .key = {.hash = hash_address, .equal = equal_address}};
     syncmap *map = syncmap_new(SYNCMAP_CUSTOM, &options);
     CHECK(map != NULL);
     CHECK(syncmap_store(map, syncmap_obj(NULL), map) == 0);
@@ -238,6 +247,12 @@ static void test_null_object_key(void **state)
     CHECK(syncmap_load(map, syncmap_obj(NULL), NULL) == 0);
     CHECK(syncmap_len(map) == 1);
     finish_map(map, NULL);
+}
+
+static void test_null_object_key(void **state)
+{
+    (void)state;
+    FOR_EACH_ENGINE(engine) null_object_key(engine);
 }
 
 /* What a key argument points to is read during the call only. */

@@ -554,17 +554,22 @@ static void instant_thread(size_t number, void *context)
     }
 }
 
-static void test_clear_is_an_instant(void **state)
+static void clear_is_an_instant(enum syncmap_engine engine)
 {
-    (void)state;
     struct counting counting;
     counting_init(&counting);
     struct instant instant = {.rounds = 100000 / TEST_SCALE};
-    syncmap_options options = {.allocator = counting_allocator(&counting)};
+    syncmap_options options = {.engine = engine, .allocator = counting_allocator(&counting)};
     instant.map = syncmap_new(SYNCMAP_U64, &options);
     CHECK(instant.map != NULL);
     threads_run(3, instant_thread, &instant);
     finish_map(instant.map, &counting);
+}
+
+static void test_clear_is_an_instant(void **state)
+{
+    (void)state;
+    FOR_EACH_ENGINE(engine) clear_is_an_instant(engine);
 }
 
 int main(void)

@@ -251,11 +251,13 @@ static bool visit_fork(syncmap_key key, void *value, void *context)
 /* From a callback: no lock is held over it. */
 static void fork_in_range(void *context)
 {
-    syncmap *m = syncmap_new(SYNCMAP_U64, NULL);
-    CHECK(m != NULL);
-    CHECK(syncmap_store(m, syncmap_u64(1), NULL) == 0);
-    CHECK(syncmap_range(m, visit_fork, context) == 0);
-    syncmap_free(m);
+    FOR_EACH_ENGINE(engine) {
+        syncmap *m = syncmap_new(SYNCMAP_U64, &(syncmap_options){.engine = engine});
+        CHECK(m != NULL);
+        CHECK(syncmap_store(m, syncmap_u64(1), NULL) == 0);
+        CHECK(syncmap_range(m, visit_fork, context) == 0);
+        syncmap_free(m);
+    }
 }
 
 /* From a thread that has never called the library. */

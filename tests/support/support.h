@@ -78,6 +78,9 @@ struct config {
     enum test_hash hash;
 };
 
+/* For what is tested without a configuration. */
+#define FOR_EACH_ENGINE(e) for (enum syncmap_engine e = SYNCMAP_ENGINE_READ_DIRTY; e <= SYNCMAP_ENGINE_FLAT; e++)
+
 /* Every engine with every key kind and every hash. A second engine is one more line there. */
 extern const struct config test_configs[];
 extern const size_t test_config_count;

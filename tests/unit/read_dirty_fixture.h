@@ -24,7 +24,7 @@ struct fixture {
 
 static inline struct fixture make_with(enum syncmap_kind kind, size_t capacity, bool owning)
 {
-    syncmap_options options = {.capacity = capacity, .value_free = owning ? value_free : NULL};
+    syncmap_options options = {.engine = SYNCMAP_ENGINE_READ_DIRTY, .capacity = capacity, .value_free = owning ? value_free : NULL};
     counting_init(&counting);
     options.allocator = counting_allocator(&counting);
     struct fixture f;

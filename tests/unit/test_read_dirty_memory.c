@@ -213,7 +213,7 @@ static void equal_runs_without_mu(void **state)
 {
     (void)state;
     static char keys[64];
-    syncmap_options options = {.key = {.hash = zero_hash, .equal = equal_without_lock}};
+    syncmap_options options = {.engine = SYNCMAP_ENGINE_READ_DIRTY, .key = {.hash = zero_hash, .equal = equal_without_lock}};
     counting_init(&counting);
     options.allocator = counting_allocator(&counting);
     syncmap *m = syncmap_new(SYNCMAP_CUSTOM, &options);
@@ -236,7 +236,7 @@ static void versions_tell_of_change(void **state)
 {
     (void)state;
     static char keys[4];
-    syncmap_options options = {.key = {.hash = zero_hash, .equal = equal_without_lock}};
+    syncmap_options options = {.engine = SYNCMAP_ENGINE_READ_DIRTY, .key = {.hash = zero_hash, .equal = equal_without_lock}};
     counting_init(&counting);
     options.allocator = counting_allocator(&counting);
     syncmap *m = syncmap_new(SYNCMAP_CUSTOM, &options);

@@ -397,10 +397,9 @@ static int hold_spare_records(struct thread *records[64])
     return held;
 }
 
-static void first_use_without_memory(void **state)
+static void first_use_without_memory_in(enum syncmap_engine engine)
 {
-    (void)state;
-    syncmap *m = syncmap_new(SYNCMAP_U64, NULL);
+    syncmap *m = syncmap_new(SYNCMAP_U64, &(syncmap_options){.engine = engine});
     struct thread *records[64];
     for (int round = 0; round < 2; round++) {
         assert_int_equal(syncmap_store(m, syncmap_u64(1), (void *)16), round);
@@ -413,6 +412,13 @@ static void first_use_without_memory(void **state)
     }
     syncmap_free(m);
     syncmap_barrier();
+}
+
+static void first_use_without_memory(void **state)
+{
+    (void)state;
+    FOR_EACH_ENGINE(engine)
+        first_use_without_memory_in(engine);
 }
 
 /* A pin that a thread without a record holds counts for all. */
@@ -619,10 +625,12 @@ static void slots_are_taken_first(void **state)
     (void)state;
     static struct counting counting;
     counting_init(&counting);
-    syncmap_options options = {.value_free = value_free, .allocator = counting_allocator(&counting)};
-    syncmap *m = syncmap_new(SYNCMAP_U64, &options);
-    run_thread(no_slots, m);
-    finish_map(m, &counting);
+    FOR_EACH_ENGINE(engine) {
+        syncmap_options options = {.engine = engine, .value_free = value_free, .allocator = counting_allocator(&counting)};
+        syncmap *m = syncmap_new(SYNCMAP_U64, &options);
+        run_thread(no_slots, m);
+        finish_map(m, &counting);
+    }
 }
 
 /* Slots that are given back are kept up to a limit. */
