@@ -17,7 +17,7 @@ static void *pointer_of(uint64_t value)
 
 static syncmap *make_full(size_t n)
 {
-    syncmap *map = syncmap_new(SYNCMAP_U64, NULL);
+    syncmap *map = syncmap_new(SYNCMAP_U64, &(syncmap_options){.engine = SYNCMAP_ENGINE_READ_DIRTY});
     void *value;
 
     if (!map) {
