@@ -321,6 +321,20 @@ static NOINLINE int load_and_delete_any(syncmap *m, syncmap_key key, void **prev
     return FOR_VARIANT(m, load_and_delete_as, key, previous);
 }
 
+/* The rest of it, for an integer that was found to be there; hashed and pinned already. */
+static NOINLINE int load_and_delete_found(struct syncmap *m, uint64_t hash, void **previous, struct thread *pin)
+{
+    struct query q = {.hash = hash, .type = &m->key};
+    struct reclaim_slot *slot;
+    if (!take_value_slot(m, &slot)) {
+        pin_leave_own(pin);
+        return SYNCMAP_ENOMEM;
+    }
+    void *old = NULL;
+    int result = flat_load_and_delete(flat_of(m), &q, true, &old);
+    return finish(m, result, old, previous, slot, pin);
+}
+
 /* Integers that are not there need no more than a load does. */
 int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
 {
@@ -336,6 +350,8 @@ int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
         int result = is_flat(m) ? flat_load_integer(flat_of(m), hash, &found) : rd_load_integer(engine_of(m), hash, &found);
         if (result < 0 && is_flat(m))
             result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
+        if (result != 0 && is_flat(m))
+            return load_and_delete_found(m, hash, previous, pin);
         pin_leave_own(pin);
         if (result != 0)
             return load_and_delete_any(m, key, previous);
