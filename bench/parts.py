@@ -21,7 +21,8 @@ CALLS = 1000
 PARTS = {
     "the loop, and making the key": "measured syncmap_u64",
     "arguments, registers, value, result": "syncmap_load load_finish syncmap_store syncmap_swap swap_as swap_any syncmap_delete "
-                                          "syncmap_load_and_delete load_and_delete_found load_and_delete_as load_and_delete_any query_make key_is_valid finish flat_swap flat_load_and_delete rd_swap "
+                                          "syncmap_load_and_delete load_and_delete_found load_and_delete_as load_and_delete_any query_make key_is_valid "
+                                          "finish flat_swap flat_load_and_delete rd_swap "
                                           "load_read_dirty value_decode value_encode value_is_live value_is_reserved check_pinned is_flat flat_of engine_of",
     "hash": "hash_u64 unhash_u64",
     "pin and unpin": "pin_enter pin_enter_own pin_leave pin_leave_own membarrier_light",
