@@ -76,13 +76,29 @@ static bool good_hash(const struct config *config)
     return config->hash == TEST_HASH_GOOD;
 }
 
+/* Keys with four hashes are a flood if three of the four share a bucket and other secrets would scatter them, as may happen by chance:
+ * then the order of all keys has changed, nothing was visited, and what holds of a cursor holds of a new one. */
+static bool pass_stale(struct pass *pass, int result)
+{
+    if (result != SYNCMAP_ESTALE) return false;
+    CHECK(pass->bed->config->engine == SYNCMAP_ENGINE_FLAT && pass->bed->config->hash == TEST_HASH_FOUR);
+    CHECK(pass->visits == 0);
+    memset(pass->seen, 0, pass->limit);
+    pass->cursor = (syncmap_cursor){0};
+    pass->total = 0;
+    return true;
+}
+
 /* One call. Whatever other threads do: it visits as many as were asked for, or went through to the end. More only if they
  * have the hash of the last one. */
 static int pass_step(struct pass *pass, size_t count)
 {
     size_t asked = count ? count : 1;
-    pass->visits = 0;
-    int result = syncmap_scan(pass->bed->map, &pass->cursor, count, visit_pass, pass);
+    int result;
+    do {
+        pass->visits = 0;
+        result = syncmap_scan(pass->bed->map, &pass->cursor, count, visit_pass, pass);
+    } while (pass_stale(pass, result));
     if (pass->stop_at && pass->stop_at < asked) asked = pass->stop_at;
     CHECK(result == 0 || result == 1);
     if (result == 1) CHECK(pass->visits >= asked);
