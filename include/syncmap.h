@@ -344,7 +344,7 @@ typedef struct syncmap_cursor {
 SYNCMAP_API int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
                              bool (*visit)(syncmap_key key, void *value, void *context), void *context);
 
-/* Loads `count` keys: values[i] and present[i] for keys[i], as syncmap_load() would (each at an instant of its own, in order);
+/* Loads `count` keys: values[i] and present[i] for keys[i], as syncmap_load() would (each at an instant of its own in the call, in no order);
  * either array may be NULL. Faster than as many loads, since it waits for the memory of many at the same time. 1 all are present, 0 not all.
  * SYNCMAP_EINVAL if one key is not of the map's kind, and then nothing is written. Needs a pin as syncmap_load(); never
  * allocates or frees, nor waits for another thread. */

@@ -93,7 +93,7 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
 
 /* ---- many keys ---- */
 
-enum { GROUP = 16, AHEAD = 32, SOON = AHEAD / 2, BLOCK = 256 };
+enum { GROUP = 16, AHEAD = 32, BLOCK = 256 };
 
 static void group_prefetch(syncmap *m, struct query q[GROUP], const syncmap_key *keys, size_t count)
 {
@@ -143,31 +143,40 @@ static size_t many_of_any_kind(syncmap *m, size_t count, const syncmap_key *keys
     return hits;
 }
 
-static ALWAYS_INLINE size_t many_integer(syncmap *m, uint64_t hash, size_t at, void **values, bool *present)
+/* One whose shortcut did not tell. */
+static NOINLINE size_t many_slow(syncmap *m, uint64_t hash, size_t at, void **values, bool *present)
 {
     void *found = NULL;
-    int result = flat_load_integer(flat_of(m), hash, &found);
-    if (unlikely(result < 0))
-        result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
+    int result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
     return many_found(m, result, found, at, values, present);
 }
 
-/* What a load needs is a line, and for one key in some another. Each is asked for AHEAD keys before it is read; SOON keys
- * later it has come, and tells whether there is another to ask for. */
+/* What a load needs is a line, which is asked for AHEAD keys before it is read; and for one key in some another, which the first one
+ * tells: that is asked for then, and those keys come last. */
 static size_t many_integers_of_block(syncmap *m, size_t count, const syncmap_key *keys, size_t at, void **values, bool *present)
 {
     uint64_t hashes[BLOCK];
-    size_t hits = 0;
+    uint16_t late[BLOCK];
+    size_t hits = 0, lates = 0;
     for (size_t i = 0; i < count + AHEAD; i++) {
         if (i < count) {
             hashes[i] = hash_u64(keys[at + i].as.u64, m->key.seed);
             flat_prefetch(flat_of(m), hashes[i]);
         }
-        if (i >= SOON && i - SOON < count)
-            flat_prefetch_overflow(flat_of(m), hashes[i - SOON]);
-        if (i >= AHEAD)
-            hits += many_integer(m, hashes[i - AHEAD], at + i - AHEAD, values, present);
+        if (i < AHEAD)
+            continue;
+        size_t now = i - AHEAD;
+        void *found = NULL;
+        int result = flat_load_integer(flat_of(m), hashes[now], &found);
+        if (likely(result >= 0)) {
+            hits += many_found(m, result, found, at + now, values, present);
+        } else {
+            flat_prefetch_overflow(flat_of(m), hashes[now]);
+            late[lates++] = (uint16_t)now;
+        }
     }
+    for (size_t i = 0; i < lates; i++)
+        hits += many_slow(m, hashes[late[i]], at + late[i], values, present);
     return hits;
 }
 
@@ -175,8 +184,12 @@ static size_t many_integers(syncmap *m, size_t count, const syncmap_key *keys, v
 {
     size_t hits = 0;
     if (flat_is_cached(flat_of(m))) {
-        for (size_t i = 0; i < count; i++)
-            hits += many_integer(m, hash_u64(keys[i].as.u64, m->key.seed), i, values, present);
+        for (size_t i = 0; i < count; i++) {
+            uint64_t hash = hash_u64(keys[i].as.u64, m->key.seed);
+            void *found = NULL;
+            int result = flat_load_integer(flat_of(m), hash, &found);
+            hits += likely(result >= 0) ? many_found(m, result, found, i, values, present) : many_slow(m, hash, i, values, present);
+        }
         return hits;
     }
     for (size_t i = 0; i < count; i += BLOCK)

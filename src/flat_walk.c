@@ -362,15 +362,13 @@ static bool flat_is_cached(struct flat *m)
     return 64 - (root & ROOT_SHIFT) <= CACHED_BITS;
 }
 
-/* The overflow bucket that an integer may be in, if its bucket, which was prefetched, has not got it. */
+/* The first overflow bucket of a bucket that was prefetched. */
 static ALWAYS_INLINE void flat_prefetch_overflow(struct flat *m, uint64_t hash)
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
     struct flat_table *t = root_table(root);
-    struct bucket *b = table_home(t, root & ROOT_SHIFT, hash);
-    unsigned slot;
-    uint64_t link = ld_acquire(&b->tags) >> LINK_SHIFT; /* P5 */
-    if (!bucket_find_integer(b, hash, &slot) && link != 0)
+    uint64_t link = ld_acquire(&table_home(t, root & ROOT_SHIFT, hash)->tags) >> LINK_SHIFT; /* P5 */
+    if (link != 0)
         __builtin_prefetch(overflow_at(&t->overflow, link - 1));
 }
 
