@@ -74,6 +74,13 @@ static void list_append(struct reclaim_list *to, struct reclaim_list *from)
     *from = (struct reclaim_list){0};
 }
 
+static void list_find_tail(struct reclaim_list *list)
+{
+    list->tail = list->head;
+    while (list->tail->next != NULL)
+        list->tail = list->tail->next;
+}
+
 static void list_add(struct reclaim_list *list, struct reclaim_link *link)
 {
     struct reclaim_list one = {link, link, 0};
@@ -151,9 +158,7 @@ static void collector_take_from(struct thread *t)
     struct reclaim_list taken = {0};
     size_t bytes = ld_relaxed(&t->retired_bytes); /* relaxed: a statistic; what it lags behind is counted next time */
     taken.head = xchg_acquire(&t->retired, NULL); /* P2 */
-    taken.tail = taken.head;
-    while (taken.tail->next != NULL)
-        taken.tail = taken.tail->next;
+    list_find_tail(&taken);
     taken.bytes = bytes > t->stolen_bytes ? bytes - t->stolen_bytes : 0; /* (it falls by what a handler added) */
     t->stolen_bytes = bytes;
     list_append(&collector.untagged, &taken);
@@ -224,6 +229,34 @@ static void collector_take_unfinished(struct thread *self, struct reclaim_list *
     list_append(ready, &collector.unfinished);
 }
 
+/* Whether a pass takes over what another record has ready. all: wherever there is any. */
+static bool collector_may_take_ready(struct thread *t, bool all)
+{
+    if (ld_relaxed(&t->ready) == NULL) /* relaxed: a hint for the exchange */
+        return false;
+    return all || !ld_relaxed(&t->in_use) || ld_relaxed(&t->freeing) + RECLAIM_IDLE < collector.batches; /* relaxed: when to, not whether */
+}
+
+/* Takes over what others have ready (AMORTIZED), and marks `self` first, as above: if the thread itself was not faster. */
+static void collector_take_ready(struct thread *self, struct reclaim_list *ready, bool all)
+{
+    for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) { /* P2 of thread.h */
+        if (!collector_may_take_ready(t, all))
+            continue;
+        struct reclaim_list taken = {0};
+        taken.head = xchg_acquire(&t->ready, NULL); /* P6 */
+        if (taken.head == NULL)
+            continue;
+        uint64_t batch = ld_relaxed(&t->freeing), mine = ld_relaxed(&self->freeing); /* relaxed: P6 */
+        if (mine == 0 || batch < mine)
+            st_release(&self->freeing, batch); /* P3: under the mutex */
+        debug_assert(t != self && batch != 0); /* what it had ready itself it has released */
+        st_release(&t->freeing, 0); /* P3: under the mutex */
+        list_find_tail(&taken);
+        list_append(ready, &taken);
+    }
+}
+
 /* One pass, under the mutex. What may be released goes to `ready`, and then `self` is marked as releasing it. */
 static void collector_pass(struct thread *self, struct reclaim_list *ready)
 {
@@ -281,28 +314,45 @@ enum effort {
     EFFORT_WAIT   /* all, and it waits for the mutex */
 };
 
-/* Runs user code, which may retire, but not collect. A thread that is cancelled there would leave the rest behind. */
-static void collector_release(struct thread *self, struct reclaim_list *ready, enum effort effort)
+#define RELEASE_ALL SIZE_MAX
+
+/* Releases some of what the thread has taken, `budget` objects, of a large one only a part; or all. The rest is kept ready, or left to the
+ * next pass. Runs user code, which may retire, but not collect. A thread that is cancelled there would lose the rest. */
+static void release_some(struct thread *self, struct reclaim_list *list, size_t budget, bool keep)
 {
-    if (ready->head == NULL)
+    if (list->head == NULL)
         return;
     int cancelable;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
     own.releasing = true;
-    for (size_t budget = RECLAIM_BUDGET; ready->head != NULL && budget > 0;) {
-        struct reclaim_link *link = ready->head, *next = link->next;
+    while (list->head != NULL && budget > 0) {
+        struct reclaim_link *link = list->head, *next = link->next;
         bool done = link->class->release(link, link->class);
         if (done)
-            ready->head = next;
-        if (effort == EFFORT_POLL)
+            list->head = next;
+        if (budget != RELEASE_ALL)
             budget = done ? budget - 1 : 0;
     }
     own.releasing = false;
-    if (ready->head != NULL)
-        collector_leave_unfinished(self, ready);
-    else
+    if (list->head == NULL)
         st_release(&self->freeing, 0); /* P3 */
+    else if (keep)
+        st_release(&self->ready, list->head); /* P6 */
+    else
+        collector_leave_unfinished(self, list);
     pthread_setcancelstate(cancelable, NULL);
+}
+
+/* The same of what it has ready, unless that was taken over. */
+static void release_ready(struct thread *self, size_t budget, bool keep)
+{
+    struct reclaim_list taken = {0};
+    if (ld_relaxed(&self->ready) == NULL) /* relaxed: a hint for the exchange */
+        return;
+    taken.head = xchg_acquire(&self->ready, NULL); /* P6 */
+    if (taken.head != NULL && !keep)
+        list_find_tail(&taken);
+    release_some(self, &taken, budget, keep);
 }
 
 /* Whether a pass is not worth its membarrier, as a reader is in the way (what waits for it goes on without: it may be a
@@ -319,10 +369,17 @@ static bool collector_would_fail(struct thread *self, enum effort effort)
     return true;
 }
 
+/* Whether what a pass has found may wait, and its thread release it by and by (AMORTIZED). */
+static bool may_be_amortized(const struct thread *self, const struct reclaim_list *ready)
+{
+    return RECLAIM_SHARE > 0 && self != &thread_shared && ready->head != NULL && ready->bytes < RECLAIM_LARGE;
+}
+
 /* A pass and its releases. False: there was none to be had, or nothing is left to collect. */
 static bool collect(struct thread *self, enum effort effort)
 {
     struct reclaim_list ready = {0};
+    release_ready(self, effort == EFFORT_POLL ? RECLAIM_BUDGET : RELEASE_ALL, false);
     if (effort == EFFORT_WAIT)
         pthread_mutex_lock(&collector.mutex);
     else if (pthread_mutex_trylock(&collector.mutex) != 0)
@@ -332,20 +389,33 @@ static bool collect(struct thread *self, enum effort effort)
         st_relaxed(&self->work, 0); /* relaxed: a hint when to collect */
         return false;
     }
+    bool at_once = effort != EFFORT_POLL || collector.lasts.head != NULL;
+    collector_take_ready(self, &ready, at_once);
     collector_pass(self, &ready);
     bool left = collector.untagged.head || collector.lasts.head || collector.unfinished.head;
     for (size_t i = 0; i < 3; i++)
         left |= collector.limbo[i].head != NULL;
     pthread_mutex_unlock(&collector.mutex);
     st_relaxed(&self->work, 0); /* relaxed: a hint when to collect */
-    collector_release(self, &ready, effort);
+    if (!at_once && may_be_amortized(self, &ready))
+        st_release(&self->ready, ready.head); /* P6 */
+    else
+        release_some(self, &ready, effort == EFFORT_POLL ? RECLAIM_BUDGET : RELEASE_ALL, false);
     return left;
 }
 
-static NOINLINE void reclaim_poll_slow(struct thread *self)
+static NOINLINE void reclaim_poll_slow(struct thread *self, size_t work)
 {
-    if (!own.releasing)
+    if (own.releasing)
+        return;
+    if (work >= RECLAIM_WORK)
         collect(self, EFFORT_POLL);
+    else
+        release_ready(self, 2 * RECLAIM_SHARE, true);
+    size_t due = RECLAIM_WORK;
+    if (RECLAIM_SHARE > 0 && ld_relaxed(&self->ready) != NULL) /* relaxed: a hint when to release */
+        due = ld_relaxed(&self->work) + RECLAIM_SHARE; /* relaxed: as above */
+    st_relaxed(&self->due, due); /* relaxed: as above */
 }
 
 static ALWAYS_INLINE void reclaim_poll(void)
@@ -358,8 +428,8 @@ static ALWAYS_INLINE void reclaim_poll(void)
         work += RECLAIM_WORK / 16;
         st_relaxed(&self->work, work); /* relaxed: its own hint */
     }
-    if (unlikely(work >= RECLAIM_WORK))
-        reclaim_poll_slow(self);
+    if (unlikely(work >= ld_relaxed(&self->due))) /* relaxed: as above */
+        reclaim_poll_slow(self, work);
 }
 
 static void reclaim_retire_last(struct reclaim_last *last, const struct reclaim_class *class)

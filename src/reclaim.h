@@ -51,6 +51,7 @@
  *       (release) when it is done; read by acquire for `lasts`.
  *   P4  barrier: `passed` stored by release when all before it was released, read by acquire by who waits.
  *   P5  record.slots stored by release, so that the child of a fork in between finds whole lists.
+ *   P6  ready: stored by release by the record's thread, taken by exchange (acquire), by it or a collector.
  *   reclaim.epoch needs no pair: readers may read it relaxed, since by the proof an old number only holds epochs
  *   off longer, and a number cannot come from a future that light() precedes.
  *
@@ -59,6 +60,14 @@
  * that is released after everything that was retired before it has been released. It waits for a pass that begins after
  * it was given (which takes all that was retired before), then for the tag of that pass to be free to go,
  * then for every batch that had been given out until then to be done (P3). Lasts go in the order they came.
+ *
+ * AMORTIZED. Objects that are freed by the hundred overflow what the allocator keeps for the thread, and go the slow way, past its locks (D. Kim,
+ * T. Brown, A. Singh, Are your epochs too epic? Batch free can be harmful, PPoPP 2024). So unless it is much, or a last thing waits, a writer leaves what
+ * its pass has found in `ready` of its record, and releases 2 * RECLAIM_SHARE of it each time it has retired RECLAIM_SHARE; what is left when
+ * it has retired enough for its next pass is released before that. The record shows `freeing` until all is done, so lasts wait for it.
+ * To release, its thread takes the list whole, by exchange, and puts the rest back. Others take it over in the same way, in a
+ * pass, and the number with it: where a last thing waits, or somebody wants all released; where the record's thread is gone; or when it is
+ * RECLAIM_IDLE passes old.
  *
  * UNFINISHED. A thread that came to collect is not to release whole tables, or thousands of objects, before it may go on: after
  * RECLAIM_BUDGET of them, or a part of a large one, it leaves the rest on `unfinished`, which the next pass takes up before what
@@ -99,6 +108,8 @@
 #endif
 enum {
     RECLAIM_WORK = SYNCMAP_RECLAIM_WORK,
+    RECLAIM_SHARE = RECLAIM_WORK / 32, /* of it that a thread retires between two looks at what it has ready */
+    RECLAIM_IDLE = 32, /* passes after which what a thread has ready is taken over */
     RECLAIM_BUDGET = SYNCMAP_RECLAIM_BUDGET, /* objects that a thread releases before it goes on with its own work */
     FREE_STEP = 128, /* parts of a large object that one call of its release frees */
     RECLAIM_PIECE = 1024,       /* bytes that count as a piece */

@@ -17,6 +17,13 @@ static void thread_unpin_shared(void)
         continue;
 }
 
+/* What the record's thread was just releasing will not be released. What it has yet to begin with will be. */
+static void thread_stop_freeing(struct thread *record)
+{
+    if (ld_acquire(&record->ready) == NULL) /* P6 of reclaim.h */
+        st_release(&record->freeing, 0); /* P3 of reclaim.h */
+}
+
 /* The end of a thread: it is unpinned, and at the second call detached. Destructors of other keys may use the library after the
  * first, so this one asks to be called again; the system calls destructors in rounds while any asks, but in no more than
  * PTHREAD_DESTRUCTOR_ITERATIONS. What uses the library later still attaches anew, or pins thread_shared. */
@@ -33,7 +40,7 @@ static void thread_detach(void *argument)
         return;
     }
     st_release(&record->epoch, 0); /* P1 of reclaim.h: unpinned */
-    st_release(&record->freeing, 0); /* P3 of reclaim.h: it may have left a release function by pthread_exit() */
+    thread_stop_freeing(record); /* it may have left a release function by pthread_exit() */
     own.releasing = false;
     if (!own.exiting && pthread_setspecific(thread_key, record) == 0) {
         own.exiting = true;
@@ -122,7 +129,7 @@ static void thread_fork_child(void)
         if (t == mine)
             continue;
         st_release(&t->epoch, 0); /* P1 of reclaim.h */
-        st_release(&t->freeing, 0); /* P3 of reclaim.h */
+        thread_stop_freeing(t);
         st_release(&t->section, 0); /* P5 */
         st_release(&t->in_use, false); /* P1 */
     }

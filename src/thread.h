@@ -56,9 +56,11 @@ struct thread {
     struct membarrier_cell cell;
     _Atomic(struct reclaim_link *) retired; /* what it retired since the last collection: collectors take it all */
     _Atomic size_t retired_bytes;           /* ever */
-    _Atomic uint64_t freeing;               /* the number of the batch that it is releasing; 0: none */
+    _Atomic uint64_t freeing;               /* the number of the batch that it is releasing, or has in `ready`; 0: none */
+    _Atomic(struct reclaim_link *) ready;   /* what it may release, by and by; whoever takes it takes all */
     _Atomic unsigned section;               /* it is in one; thread_shared: how many threads are */
-    _Atomic size_t work;                    /* of reclaim.c: how much it retired since it last tried to collect */
+    _Atomic size_t work;                    /* of reclaim.c: how much it retired since it last tried to collect, */
+    _Atomic size_t due;                     /* and at how much it looks what there is to do */
 
     /* The thread's own. */
     alignas(CACHE_LINE) _Atomic(struct reclaim_slot *) slots; /* spare ones; a child that is forked meanwhile finds all */

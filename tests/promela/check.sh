@@ -114,6 +114,11 @@ switch lasts -DMARK_AFTER_MUTEX
 switch lasts -DMARK_CLEARED_EARLY
 switch lasts -DNO_BATCH_OF_GONE
 switch lasts -DOUT_OF_ORDER
+switch lasts -DREADY_UNMARKED
+switch lasts -DSHARE_CLEARS_MARK
+switch lasts -DREAD_NOT_TAKEN
+switch lasts -DTAKEN_OVER_UNMARKED
+switch lasts -DNOT_TAKEN_OVER
 
 variant entry -DPROCS=3 -DOPS=1
 variant entry -DPROCS=2 -DOPS=2
