@@ -220,12 +220,20 @@ static void collector_move_lasts(uint64_t tag, uint64_t epoch, struct reclaim_li
     collector.lasts = waiting;
 }
 
+/* Marks a thread as releasing a batch, beside what it has taken already: with the lowest number. Under the mutex. */
+static void collector_mark(struct thread *self, uint64_t batch)
+{
+    uint64_t mine = ld_relaxed(&self->freeing); /* relaxed: its own */
+    if (mine == 0 || batch < mine)
+        st_release(&self->freeing, batch); /* P3: under the mutex */
+}
+
 /* Takes up what others left. `self` is marked as releasing it at once, so that no last thing finds it gone. Under the mutex. */
 static void collector_take_unfinished(struct thread *self, struct reclaim_list *ready)
 {
     if (collector.unfinished.head == NULL)
         return;
-    st_release(&self->freeing, collector.unfinished_batch); /* P3: under the mutex */
+    collector_mark(self, collector.unfinished_batch);
     list_append(ready, &collector.unfinished);
 }
 
@@ -244,13 +252,12 @@ static void collector_take_ready(struct thread *self, struct reclaim_list *ready
         if (!collector_may_take_ready(t, all))
             continue;
         struct reclaim_list taken = {0};
+        uint64_t batch = ld_acquire(&t->freeing); /* P3: before the exchange; after it a thread that exits may clear it */
         taken.head = xchg_acquire(&t->ready, NULL); /* P6 */
         if (taken.head == NULL)
             continue;
-        uint64_t batch = ld_relaxed(&t->freeing), mine = ld_relaxed(&self->freeing); /* relaxed: P6 */
-        if (mine == 0 || batch < mine)
-            st_release(&self->freeing, batch); /* P3: under the mutex */
         debug_assert(t != self && batch != 0); /* what it had ready itself it has released */
+        collector_mark(self, batch);
         st_release(&t->freeing, 0); /* P3: under the mutex */
         list_find_tail(&taken);
         list_append(ready, &taken);
@@ -389,8 +396,9 @@ static bool collect(struct thread *self, enum effort effort)
         st_relaxed(&self->work, 0); /* relaxed: a hint when to collect */
         return false;
     }
-    bool at_once = effort != EFFORT_POLL || collector.lasts.head != NULL;
-    collector_take_ready(self, &ready, at_once);
+    bool all = effort != EFFORT_POLL || collector.lasts.head != NULL;
+    collector_take_ready(self, &ready, all);
+    bool at_once = all || ready.head != NULL || collector.unfinished.head != NULL; /* what is old is not amortized again */
     collector_pass(self, &ready);
     bool left = collector.untagged.head || collector.lasts.head || collector.unfinished.head;
     for (size_t i = 0; i < 3; i++)
@@ -415,7 +423,7 @@ static NOINLINE void reclaim_poll_slow(struct thread *self, size_t work)
     size_t due = RECLAIM_WORK;
     if (RECLAIM_SHARE > 0 && ld_relaxed(&self->ready) != NULL) /* relaxed: a hint when to release */
         due = ld_relaxed(&self->work) + RECLAIM_SHARE; /* relaxed: as above */
-    st_relaxed(&self->due, due); /* relaxed: as above */
+    st_relaxed(&self->due, due < RECLAIM_WORK ? due : RECLAIM_WORK); /* relaxed: as above */
 }
 
 static ALWAYS_INLINE void reclaim_poll(void)

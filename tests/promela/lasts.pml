@@ -38,8 +38,9 @@
  * No bug, and so not among them: TAG_AT_ONCE, a last that is tagged when it is given, by the epoch of then. Giving takes the
  * mutex, so the epoch stands still until the next pass, which takes what was retired before, and tags it by that same epoch (a
  * pass whose heavy() fails does not step). The stage LAST_GIVEN could be done without.
- * Nor TAKEN_OVER_LATE, that who takes over what is ready marks itself with the number of its own batch and not the older one: a last
- * that waits for the older one goes with that pass at the earliest, behind what was taken over.
+ * TAKEN_OVER_LATE, that who takes over what is ready marks itself with the number of its own batch and not the older one, is none with two collectors: a last
+ * that waits for the older one goes with that pass at the earliest, behind what was taken over. With a third, which holds the last off for a moment,
+ * it is: that takes more states than there is memory for.
  */
 #ifndef PASSES
 #define PASSES 6

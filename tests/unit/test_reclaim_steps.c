@@ -16,6 +16,7 @@ struct work {
 };
 
 static int work_done, work_calls;
+static size_t work_retires; /* so many pieces, as the release of each seems to */
 
 static bool work_release(struct reclaim_link *link, const struct reclaim_class *class)
 {
@@ -26,6 +27,8 @@ static bool work_release(struct reclaim_link *link, const struct reclaim_class *
     if (work->calls++ == 0)
         work->batch = ld_acquire(&(self != NULL ? self : &thread_shared)->freeing);
     work_calls++;
+    if (work_retires != 0)
+        st_relaxed(&self->work, work_retires);
     CHECK(!collector_batches_done(work->batch)); /* not while it is being released, in whatever pass: nothing last may overtake it */
     if (--work->steps > 0)
         return false;
@@ -583,12 +586,58 @@ static void taken_over_from_the_idle(void **state)
             }
         if (how == 3) /* it goes on by itself */
             idler_end(&idler);
-        for (int i = 0; how == 4 && i < 8; i++)
+        for (int i = 0; how == 4 && ld_relaxed(&idler.record->ready) != NULL; i++) {
+            assert_true(i < 8);
             poll_once();
-        idler_check_taken_over(&idler);
+        }
+        idler_check_taken_over(&idler); /* by that pass: it is not left ready again */
         if (how != 3)
             idler_end(&idler);
     }
+}
+
+/* A pass that takes over an old batch and takes up a newer one has the mark of the old. */
+static void the_lowest_mark(void **state)
+{
+    (void)state;
+    static struct work later[RECLAIM_BUDGET + 10];
+    struct last_thing last = {.released_before = -1};
+    struct idler idler;
+    memset(later, 0, sizeof later);
+    idler_start(&idler);
+    uint64_t batch = ld_relaxed(&idler.record->freeing);
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+        later[i].steps = 1;
+        reclaim_retire(&later[i].link, &work_class, i == 0 ? RECLAIM_LARGE : 1);
+    }
+    for (int i = 0; collector.unfinished.head == NULL; i++) {
+        assert_true(i < 4);
+        poll_once();
+    }
+    assert_true(collector.unfinished_batch > batch);
+    assert_int_equal(works[FEW - 1].calls, 0);
+    reclaim_retire_last(&last.last, &last_class);
+    poll_once();
+    assert_int_equal(works[FEW - 1].calls, 1);
+    assert_int_equal(works[FEW - 1].batch, batch);
+    assert_int_equal(later[0].batch, batch);
+    idler.go = 1;
+    pthread_join(idler.thread, NULL);
+    syncmap_barrier();
+    assert_int_not_equal(last.released_before, -1);
+}
+
+/* What a release retires may be much; then it is time for a pass at the next look. */
+static void due_is_soon(void **state)
+{
+    (void)state;
+    few_made_ready();
+    work_retires = 1000 * RECLAIM_WORK;
+    share_poll();
+    work_retires = 0;
+    assert_true(ld_relaxed(&thread_attach()->due) <= RECLAIM_WORK);
+    syncmap_barrier();
+    assert_true(ld_relaxed(&thread_attach()->due) <= RECLAIM_WORK);
 }
 
 static void *few_made_ready_and_exit(void *argument)
@@ -695,6 +744,8 @@ int main(void)
         cmocka_unit_test(by_and_by_in_steps),
         cmocka_unit_test(all_before_the_next_pass),
         cmocka_unit_test(taken_over_from_the_idle),
+        cmocka_unit_test(the_lowest_mark),
+        cmocka_unit_test(due_is_soon),
         cmocka_unit_test(ready_outlives_its_thread),
         cmocka_unit_test(nobody_interrupts_a_share),
         cmocka_unit_test(ready_in_a_forked_child),
