@@ -6,7 +6,7 @@
  *     header   | version (62 bits)                        | MOVED | LOCKED |
  *     tags     | link (28 bits): overflow bucket, 0: none | tag 2 (12) | tag 1 (12) | tag 0 (12) |
  *     word[3]  integers: the hash of the key; else the address of its record; see V5 for what is free
- *     value[3] the value; NULL: the slot is free
+ *     value[3] the value; NULL: the slot is free, or keeps the record of a key that was deleted (KEPT RECORDS)
  */
 #ifndef SYNCMAP_BUCKET_H
 #define SYNCMAP_BUCKET_H
@@ -27,8 +27,8 @@ struct bucket {
 };
 _Static_assert(sizeof(struct bucket) == CACHE_LINE || sizeof(void *) != 8, "a bucket is a cache line");
 
-/* What a key that is no integer has in the map: never changes once it is in a bucket, but for the link, and the hash that it is about to
- * have (RESEEDING). What a search reads comes last, so that it is near the contents of a string or bytes, which follow. */
+/* What a key that is no integer has in the map: never changes once it is in a bucket, but for the link, the age when it is revived, and the hash that it
+ * is about to have (RESEEDING). What a search reads comes last, so that it is near the contents of a string or bytes, which follow. */
 struct record {
     _Atomic uint64_t age; /* of long walks: see V9 */
     struct reclaim_link retired;
@@ -146,9 +146,10 @@ static inline bool bucket_slot_has(const struct bucket *b, unsigned slot, const 
 }
 
 /* The bucket of a chain, and the slot in it, that has the key; NULL: none has, or the chain has changed since its home's header
- * was `header` (the caller looks). integers: the kind of keys, a constant wherever speed counts. */
+ * was `header` (the caller looks). kept: also one that keeps its record; else a slot without a value is passed by, and what it keeps is not looked at.
+ * integers: the kind of keys. Both are constants wherever speed counts. */
 static ALWAYS_INLINE struct bucket *chain_find(const struct overflow *overflow, struct bucket *home, uint64_t header,
-                                        const struct query *q, bool integers, unsigned *slot)
+                                        const struct query *q, bool integers, bool kept, unsigned *slot)
 {
     for (struct bucket *b = home;;) {
         uint64_t tags = ld_acquire(&b->tags); /* P5 */
@@ -156,7 +157,7 @@ static ALWAYS_INLINE struct bucket *chain_find(const struct overflow *overflow, 
             return b;
         for (uint64_t hits = integers ? 0 : bucket_candidates(q->hash, tags); hits != 0; hits &= hits - 1) {
             *slot = candidate_slot(hits);
-            if (bucket_slot_has(b, *slot, q))
+            if ((kept || ld_seq_cst(&b->value[*slot]) != NULL) && bucket_slot_has(b, *slot, q)) /* P4 */
                 return b;
         }
         uint64_t link = tags >> LINK_SHIFT;

@@ -44,7 +44,7 @@ static ALWAYS_INLINE int flat_search(struct flat *m, struct query *q, bool integ
             continue;
         }
         unsigned slot;
-        struct bucket *b = chain_find(&t->overflow, home, header, q, integers, &slot);
+        struct bucket *b = chain_find(&t->overflow, home, header, q, integers, false, &slot);
         void *p = b != NULL ? ld_seq_cst(&b->value[slot]) : NULL; /* P4 */
         if (unlikely(!bucket_unchanged(home, header)))
             continue;
@@ -88,12 +88,11 @@ static ALWAYS_INLINE int flat_load_text(struct flat *m, syncmap_key key, uint64_
     uint64_t tags = ld_acquire(&home->tags), hits = bucket_candidates(hash, tags); /* P5 */
     if (hits != 0) {
         unsigned slot = candidate_slot(hits);
+        p = ld_seq_cst(&home->value[slot]); /* P4; if there is none, what the slot keeps is not looked at: another line */
         const struct record *r = word_record(ld_acquire(&home->word[slot])); /* P3 */
-        bool other = r == NULL ? (hits & (hits - 1)) != 0 : !record_has_text(r, key); /* (NULL: deleted, perhaps this very key) */
+        bool other = p == NULL ? (hits & (hits - 1)) != 0 : r == NULL || !record_has_text(r, key);
         if (unlikely(other))
             return -1;
-        if (r != NULL)
-            p = ld_seq_cst(&home->value[slot]); /* P4 */
     }
     if ((p == NULL && tags >> LINK_SHIFT != 0) || unlikely(!bucket_unchanged(home, header)))
         return -1;
@@ -115,11 +114,13 @@ struct spot {
     struct bucket *home;
     uint64_t header; /* not LOCKED; once it is: as it is then */
     struct bucket *in; /* NULL: the key is absent */
-    unsigned slot;
+    struct bucket *kept; /* what has its record then, to be revived; or NULL */
+    unsigned slot; /* of either */
     struct thread *self; /* of the section */
 };
 
-static ALWAYS_INLINE void spot_find(struct flat *m, struct query *q, bool integers, struct spot *s)
+/* kept: whether it matters if an absent key's record is kept. */
+static ALWAYS_INLINE void spot_find(struct flat *m, struct query *q, bool integers, bool kept, struct spot *s)
 {
     unsigned round = 0;
     uintptr_t root = s->root = ld_seq_cst(&m->root); /* P1 */
@@ -135,7 +136,12 @@ static ALWAYS_INLINE void spot_find(struct flat *m, struct query *q, bool intege
         } else if (unlikely(s->header & BUCKET_LOCKED)) {
             bucket_wait(&round);
         } else {
-            s->in = chain_find(&s->t->overflow, s->home, s->header, q, integers, &s->slot);
+            s->in = chain_find(&s->t->overflow, s->home, s->header, q, integers, kept, &s->slot);
+            s->kept = NULL;
+            if (kept && s->in != NULL && ld_seq_cst(&s->in->value[s->slot]) == NULL) { /* P4 */
+                s->kept = s->in;
+                s->in = NULL;
+            }
             return;
         }
     }
@@ -145,9 +151,9 @@ static ALWAYS_INLINE void spot_find(struct flat *m, struct query *q, bool intege
 static NOINLINE void spot_find_again(struct flat *m, struct query *q, struct spot *s)
 {
     if (q->type->kind == SYNCMAP_U64)
-        spot_find(m, q, true, s);
+        spot_find(m, q, true, false, s);
     else
-        spot_find(m, q, false, s);
+        spot_find(m, q, false, true, s);
 }
 
 /* Begins a section, if what was found still stands; true then. version: BUCKET_VERSION where a key comes or goes, else 0. */
@@ -190,26 +196,32 @@ struct flat_seat {
     struct record *record;
     uint64_t overflow; /* the number of a bucket of ... */
     struct flat_table *t;
-    struct bucket *in; /* where it will be: a free slot; or NULL, and then the overflow bucket goes behind `last` */
+    struct bucket *in; /* where it will be: a free slot, or a kept one; or NULL, and then the overflow bucket goes behind `last` */
     struct bucket *last;
     unsigned slot;
+    bool revives; /* the record of that slot */
     unsigned depth; /* overflow buckets that the chain has */
 };
 
-/* Finds the first free slot of a chain in which the key was not found, or that there is none. */
-static void seat_find_slot(const struct spot *s, struct flat_seat *seat)
+/* Finds the first free slot of a chain in which the key was not found, or the first kept one, or that there is none. */
+static void seat_find_slot(const struct flat *m, const struct spot *s, struct flat_seat *seat)
 {
     seat->depth = 0;
+    seat->in = NULL;
     for (struct bucket *b = s->home;; seat->depth++) {
         for (unsigned i = 0; i < SLOTS; i++) {
-            if (ld_acquire(&b->value[i]) == NULL) { /* P4 */
-                seat->in = b;
-                seat->slot = i;
+            if (ld_acquire(&b->value[i]) != NULL) /* P4 */
+                continue;
+            bool kept = word_has_record(m, ld_acquire(&b->word[i])); /* P3 */
+            if (kept && seat->in != NULL)
+                continue;
+            seat->in = b;
+            seat->slot = i;
+            if (!kept)
                 return;
-            }
+            __builtin_prefetch(word_record(ld_relaxed(&b->word[i])), 1); /* relaxed: no more than that */
         }
         uint64_t link = ld_acquire(&b->tags) >> LINK_SHIFT; /* P5 */
-        seat->in = NULL;
         seat->last = b;
         if (link == 0 || !bucket_unchanged(s->home, s->header))
             return;
@@ -227,9 +239,15 @@ static void seat_release(struct flat *m, struct flat_seat *seat)
 /* Makes ready what the absent key needs. False: memory is out. With no lock held: runs user code. */
 static bool seat_reserve(struct flat *m, const struct spot *s, const struct query *q, struct flat_seat *seat)
 {
+    seat->revives = s->kept != NULL;
+    if (seat->revives) {
+        seat->in = s->kept;
+        seat->slot = s->slot;
+        return true;
+    }
+    seat_find_slot(m, s, seat);
     if (q->type->kind != SYNCMAP_U64 && seat->record == NULL && (seat->record = record_new(m, q)) == NULL)
         return false;
-    seat_find_slot(s, seat);
     if (likely(seat->in != NULL) || (seat->overflow != 0 && seat->t == s->t))
         return true;
     overflow_give_back(seat->t, seat->overflow);
@@ -257,12 +275,24 @@ static bool seat_lock(struct flat *m, struct query *q, struct spot *s, struct fl
     }
 }
 
+/* Gives the key its value back, in a section. (Its age is nearly always right, and other processors have the record in their caches.) */
+static void seat_revive(struct flat *m, const struct flat_seat *seat, void *value)
+{
+    struct record *r = word_record(ld_relaxed(&seat->in->word[seat->slot])); /* relaxed: under the lock */
+    uint64_t age = ld_seq_cst(&m->ages); /* P9 */
+    if (ld_relaxed(&r->age) != age) /* relaxed: under the lock */
+        st_release(&r->age, age); /* P9 */
+    st_release(&seat->in->value[seat->slot], value_encode(value)); /* P4 */
+}
+
 /* Puts the new key into the slot that was found, in a section. */
-static void seat_fill(struct flat *m, struct spot *s, const struct query *q, struct flat_seat *seat, void *value)
+static void seat_fill(struct flat *m, struct spot *s, const struct query *q, struct flat_seat *seat, void *value, struct evicted *evicted)
 {
     struct bucket *b = seat->in;
     uint64_t word = q->hash, link = 0;
     if (seat->record != NULL) {
+        if (b != NULL && ld_relaxed(&b->word[seat->slot]) != 0) /* relaxed: under the lock */
+            bucket_evict(s->home, &s->header, b, seat->slot, evicted);
         st_relaxed(&seat->record->age, ld_seq_cst(&m->ages)); /* P9; relaxed: P3 publishes it */
         st_relaxed(&seat->record->hash[q->type->number & 1], q->hash); /* relaxed: as above */
         word = (uint64_t)(uintptr_t)seat->record;
@@ -284,9 +314,14 @@ static void seat_fill(struct flat *m, struct spot *s, const struct query *q, str
 static inline void spot_insert(struct flat *m, struct spot *s, const struct query *q, struct flat_seat *seat, void *value)
 {
     bool linked = seat->in == NULL;
-    seat_fill(m, s, q, seat, value);
+    struct evicted evicted = {NULL};
+    if (seat->revives)
+        seat_revive(m, seat, value);
+    else
+        seat_fill(m, s, q, seat, value, &evicted);
     counter_add(&s->t->era->keys, 1);
     spot_unlock(m, s);
+    evicted_retire(m, &evicted);
     if (unlikely(linked)) {
         if (table_is_full(s->t))
             flat_grow_slow(m, s->t);
@@ -316,7 +351,7 @@ static ALWAYS_INLINE int flat_swap(struct flat *m, struct query *q, bool integer
 {
     struct spot s;
     flat_help(m);
-    spot_find(m, q, integers, &s);
+    spot_find(m, q, integers, !integers, &s);
     if (s.in == NULL || !spot_lock(&s, 0))
         return flat_swap_slow(m, *q, s, value, previous);
     *previous = spot_replace(&s, value);
@@ -345,7 +380,7 @@ static ALWAYS_INLINE int flat_load_or_store(struct flat *m, struct query *q, boo
 {
     struct spot s;
     flat_help(m);
-    spot_find(m, q, integers, &s);
+    spot_find(m, q, integers, !integers, &s);
     void *p = s.in != NULL ? spot_value(&s) : NULL;
     if (p == NULL)
         return flat_load_or_store_slow(m, *q, s, value, actual);
@@ -355,15 +390,16 @@ static ALWAYS_INLINE int flat_load_or_store(struct flat *m, struct query *q, boo
 
 /* ---- delete ---- */
 
-/* Unlinks `b` from its chain, if it is an overflow bucket and has no key left. In a section. Returns its number, to be given back when
- * the section is over, with one more version (V7); or 0. */
-static uint64_t chain_trim(struct spot *s, struct bucket *b)
+/* Unlinks `b` from its chain, if it is an overflow bucket and has no key left, with what it keeps. In a section. Returns its number, to be given back
+ * when the section is over, with one more version (V7); or 0. */
+static uint64_t chain_trim(struct spot *s, struct bucket *b, struct evicted *evicted)
 {
     if (b == s->home)
         return 0;
     for (unsigned i = 0; i < SLOTS; i++)
         if (ld_relaxed(&b->value[i]) != NULL) /* relaxed: under the lock */
             return 0;
+    bucket_leave_kept(s->t, b, evicted);
     for (struct bucket *before = s->home;;) {
         uint64_t tags = ld_relaxed(&before->tags), link = tags >> LINK_SHIFT; /* relaxed: as above */
         struct bucket *next = overflow_at(&s->t->overflow, link - 1);
@@ -383,14 +419,19 @@ static NOINLINE void *spot_delete(struct flat *m, struct spot s)
     void *old = ld_relaxed(&b->value[s.slot]); /* relaxed: under the lock */
     uint64_t word = ld_relaxed(&b->word[s.slot]); /* relaxed: as above */
     uint64_t index = (uint64_t)(s.home - table_home(s.t, 0, 0));
+    bool integers = m->map.key.kind == SYNCMAP_U64;
+    struct evicted evicted = {NULL};
     st_release(&b->value[s.slot], NULL); /* P4: before the word, so that who sees a foreign word sees no value */
-    st_release(&b->word[s.slot], foreign_word(m, s.t, index)); /* P3 */
-    uint64_t given = chain_trim(&s, b);
+    if (integers || !record_is_to_keep(s.t, word)) {
+        st_release(&b->word[s.slot], foreign_word(m, s.t, index)); /* P3 */
+        if (!integers)
+            evicted_add(&evicted, word);
+    }
+    uint64_t given = chain_trim(&s, b, &evicted);
     long keys = counter_add(&s.t->era->keys, -1);
     spot_unlock(m, &s);
     overflow_give_back(s.t, given);
-    if (m->map.key.kind != SYNCMAP_U64)
-        record_retire(m, word_record(word));
+    evicted_retire(m, &evicted);
     if (unlikely(time_to_look(s.t, keys)))
         flat_shrink_slow(m, s.t);
     return value_decode(old);
@@ -401,7 +442,7 @@ static ALWAYS_INLINE int flat_load_and_delete(struct flat *m, struct query *q, b
     struct spot s;
     flat_help(m);
     do {
-        spot_find(m, q, integers, &s);
+        spot_find(m, q, integers, false, &s);
         if (s.in == NULL) {
             if (bucket_unchanged(s.home, s.header))
                 return 0;
@@ -423,7 +464,7 @@ static ALWAYS_INLINE bool spot_lock_equal(struct flat *m, struct query *q, bool 
 {
     flat_help(m);
     for (;;) {
-        spot_find(m, q, integers, s);
+        spot_find(m, q, integers, false, s);
         void *p = s->in != NULL ? spot_value(s) : NULL;
         if (p == NULL) {
             if (bucket_unchanged(s->home, s->header))

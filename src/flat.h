@@ -24,32 +24,34 @@
  *       MOVED, and once.
  *   V3  A bucket is changed by the holder of its lock only, in a *section*, from the CAS that takes the lock to the store that
  *       gives it back. A section that changes which keys there are, or where, takes the lock and a new version in the same CAS.
- *       One that only replaces a value, or moves, keeps the version. Within one section a slot changes hands at most once.
+ *       One that only replaces a value, or moves, keeps the version. Within one version a slot that had a key, or keeps one, does not get
+ *       another: what evicts (KEPT RECORDS) begins a further version before it stores the new value.
  *   V4  A search reads the header, a word, the value of that slot, and the header again. If its version or MOVED is another, it
  *       starts over. If not, and the word was the key's, the value was the key's: see below. One that begins at a LOCKED header
  *       first waits for the end of the section, or calls heavy(): see ACROSS KEYS.
- *   V5  The word of a free slot (value NULL) is never that of a key that this bucket could have: for records it is 0; for integers,
- *       whose word is the whole hash (H1 of hash.h: equal hashes, equal keys), it is a hash that belongs to another bucket. That is why there are two
- *       buckets at least.
+ *   V5  A slot without a value (NULL) is free, or keeps the record of a key that was deleted. The word of a free one is never that of a key
+ *       that this bucket could have: for records it is 0; for integers, whose word is the whole hash (H1 of hash.h: equal hashes, equal keys), it is
+ *       a hash that belongs to another bucket. That is why there are two buckets at least. A key has one slot of its bucket at most, be it
+ *       present or kept.
  *   V6  Under a bucket's lock nothing is allocated, no user code runs and nothing is waited for, but for the lock of the other half,
  *       where a table of half the size is made (2i, then 2i + 1), and by who reseeds, for that of one bucket of next; who has that
  *       waits for nothing. So a section is some ten or hundred instructions long.
- *   V7  An overflow bucket in a chain has a key. One that loses its last key is unlinked, and given away only after the section has
+ *   V7  An overflow bucket in a chain has a key, with a value. One that loses its last key is unlinked, and given away only after the section has
  *       ended with one more version: so who is still in it, and finds what is another bucket's by then, sees that.
  *   V8  While buckets are moved to a next that goes by the same hash, nobody but their mover is in those of next that they go to: before
  *       MOVED is set, by V1. So moving takes no lock in next. (Reseeding does.)
- *   V9  A record that is in a chain with an age below the number that a walk has bumped `ages` to (flat_walk.c) is the first of its key
- *       that this walk can find there after the bump. (A record gets its age under the lock. If the walk had found an earlier record of
- *       the key, that one was deleted, and this one added, in sections that began after the walk read the header, so after the bump:
- *       then its age would not be below.)
+ *   V9  A record that is in a chain, with a value, and with an age below the number that a walk has bumped `ages` to (flat_walk.c) is the first
+ *       of its key that this walk can find there after the bump. (A record gets its age under the lock, whenever its key comes. If the walk had found an
+ *       earlier record of the key, or this one, that was deleted, and this one added or revived, in sections that began after the walk read
+ *       the header, so after the bump: then its age would not be below.)
  *   V10 All tables that a walk sees go by one hash function: a walk is counted in `walkers`, and one that counts itself while the root is
  *       `reseeding` takes that back and waits for the end, or moves what is left itself.
  *
  * WHY A SEARCH IS RIGHT (V4). Say it read the version v, a word w that is its key's, and a value p other than NULL, and v again. The
- * word was w, so by V5 the slot was the key's, or about to be, or just no more, in a section. If p was stored in another
- * section than the ones with version v or before, then by another tenant of the slot, or the same key come again; that
- * section's CAS gave the header a new version before it stored p by release (V3), and the search, which read p by acquire,
- * would have found that version in its second look. So p was stored while the slot was the key's. If it found NULL, or no word, then
+ * word was w, so by V5 the slot was the key's, or about to be, or kept it, or just no more, in a section. If p was stored in a later
+ * version than v, then by another tenant of the slot, or the same key come again; the header had that version
+ * before p was stored by release (V3), and the search, which read p by acquire,
+ * would have found it in its second look. So p was stored while the slot was the key's. If it found NULL, or no word, then
  * at some instant of the search the key was not there: keys do not change their slot but by being absent in between,
  * except that a bucket is moved as a whole; and then what was found absent in the old one was absent when MOVED was set.
  * Buckets that were given away (V7) are the one case where a search that found nothing must look again: so all do.
@@ -93,6 +95,16 @@
  * lock of the old bucket, which nobody reads by it, and read by it only in next. The user's hash function runs before the lock is taken; if
  * the lock is had then, the chain is still what was hashed. The number of keys must double between two changes, or be halved, or all cleared.
  *
+ * KEPT RECORDS. When a string is deleted, or bytes, that takes its value from it and no more: its record stays in the slot, which is then *kept*, as in the other
+ * engine an entry stays in `read` with the pointer nil. If the key comes back, it is *revived*: it gets a value where it was, in a section
+ * with a new version as for any new key, and nothing is allocated, copied, retired, or to be fetched by other processors. Who wants a slot for another key takes one that is
+ * free; then one that is kept, whose record it *evicts*, as the other engine expunges; then an overflow bucket. To evict is a deletion of its own in
+ * the section of the insert: the word becomes 0, and the header gets a further version, LOCKED still, before the slot is filled. (A search that began in this section
+ * may have read the old word. It must not take the new key's value for its own.) Moving leaves behind what is kept, and an overflow bucket that is unlinked goes with
+ * all that it keeps. Whatever leaves a bucket is retired after the section. So no more is kept than the table has room for. Not kept are large records, of more than
+ * KEEP_BYTES; those of custom keys, whose drop the user may be waiting for; and those of a table of more than 2^KEEP_BITS buckets, which with its records is likely to be out of the
+ * processor's caches: there a record that is evicted, long after its key was deleted, is a miss, and costs more than is won where one is revived.
+ *
  * clear puts a fresh table in the root, by the same hash function: its instant. Operations that had found the old root before count as done before the
  * clear. What the old tables still hold is freed with them, after a grace period. The count of keys is of an era, the time between
  * two clears, so that late operations do not disturb it.
@@ -113,7 +125,8 @@
  *   P7  overflow: a segment is published by CAS; buckets that were given away pass by CAS on the stack's head, acq_rel, so that the next
  *       user comes after the section that unlinked them.
  *   P8  moved: counted by acq_rel; who counts the last comes after all moving.
- *   P9  ages: bumped seq_cst, read seq_cst under the lock: see V9.
+ *   P9  ages: bumped seq_cst, read seq_cst under the lock: see V9. The age of a record: stored by release when it is revived, read by acquire,
+ *       so that who sees one of a later section sees its version.
  *   P10 walkers is counted, then `reseeding` of the root read; `reseeding` set, then walkers read: all seq_cst, so that one sees the
  *       other's. A walk that reads another root's than who sets it came before or after that root.
  *
@@ -148,11 +161,16 @@
 #ifndef SYNCMAP_FLAT_FLOOD
 #define SYNCMAP_FLAT_FLOOD 8
 #endif
+#ifndef SYNCMAP_FLAT_KEEP_BITS
+#define SYNCMAP_FLAT_KEEP_BITS 12
+#endif
 enum {
     CHUNK = SYNCMAP_FLAT_CHUNK,
     LEAST_BUCKETS = SYNCMAP_FLAT_LEAST,
     FLOOD = SYNCMAP_FLAT_FLOOD, /* overflow buckets of one chain; by chance it would have so many once in 1e16 times */
     CACHED_BITS = SYNCMAP_FLAT_CACHED, /* of the number of buckets: 256 KiB are likely to be in a processor's own cache */
+    KEEP_BITS = SYNCMAP_FLAT_KEEP_BITS, /* of the number of buckets that a table has at most, to keep records, */
+    KEEP_BYTES = 128, /* and the text that they have at most */
     PATIENCE = SYNCMAP_FLAT_PATIENCE, /* pauses that a search grants the section whose lock it has met */
     FLOOD_LOAD = 4 /* keys a bucket; with more it is no flood, but a table that could not grow */
 };

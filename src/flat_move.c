@@ -138,9 +138,10 @@ enum { TARGETS_LOG = 4, TARGETS = 1 << TARGETS_LOG };
 
 /* What a bucket has goes to one of some targets, by the bits of the hash. */
 static void chain_copy(struct flat_table *t, struct bucket *b, struct flat_table *next,
-                       struct fill *fills, unsigned targets, struct spares *spares)
+                       struct fill *fills, unsigned targets, struct spares *spares, struct evicted *evicted)
 {
     for (;;) {
+        bucket_leave_kept(t, b, evicted);
         for (unsigned i = 0; i < SLOTS; i++) {
             void *value = ld_relaxed(&b->value[i]); /* relaxed: under the lock */
             if (value == NULL)
@@ -178,6 +179,7 @@ struct group {
     struct bucket *home; /* of `count` buckets */
     uint64_t header[2];
     bool last; /* it was the last one of the table */
+    struct evicted evicted; /* of all groups that it was */
 };
 
 /* Copies the group to next, and ends it. Locked. */
@@ -189,7 +191,7 @@ static void group_copy(const struct flat *m, struct group *g, struct spares *spa
     for (unsigned i = 0; i < targets; i++)
         fill_begin(m, g->next, to + i, &fills[i]);
     for (unsigned i = 0; i < g->count; i++)
-        chain_copy(g->t, g->home + i, g->next, fills, targets, spares);
+        chain_copy(g->t, g->home + i, g->next, fills, targets, spares, &g->evicted);
     for (unsigned i = 0; i < targets; i++)
         fill_end(&fills[i]);
     for (unsigned i = 0; i < g->count; i++)
@@ -287,18 +289,20 @@ static bool hashes_of_chain(const struct flat *m, struct flat_table *t, const st
     }
 }
 
-/* Puts a key into the first free slot of a chain, or into a spare bucket behind it. Under the lock. */
-static void chain_add(const struct flat *m, struct flat_table *t, struct bucket *home, struct spares *spares, uint64_t hash,
-                      uint64_t word, void *value)
+/* Puts a key into the first slot without a value of a chain, or into a spare bucket behind it. Under the lock; *header as it was locked. */
+static void chain_add(const struct flat *m, struct flat_table *t, struct bucket *home, uint64_t *header, struct spares *spares, uint64_t hash,
+                      uint64_t word, void *value, struct evicted *evicted)
 {
     struct bucket *b = home, *last = NULL;
     uint64_t link = 0;
     do {
         for (unsigned i = 0; i < SLOTS; i++) {
-            if (ld_relaxed(&b->value[i]) == NULL) { /* relaxed: under the lock */
-                bucket_fill(b, i, hash, word, value);
-                return;
-            }
+            if (ld_relaxed(&b->value[i]) != NULL) /* relaxed: under the lock */
+                continue;
+            if (word_has_record(m, ld_relaxed(&b->word[i]))) /* relaxed: as above */
+                bucket_evict(home, header, b, i, evicted);
+            bucket_fill(b, i, hash, word, value);
+            return;
         }
         last = b;
         link = ld_relaxed(&b->tags) >> LINK_SHIFT; /* relaxed: as above */
@@ -312,7 +316,8 @@ static void chain_add(const struct flat *m, struct flat_table *t, struct bucket 
 }
 
 /* Adds a key to its bucket of next. In a section. */
-static void scatter_key(struct flat *m, struct flat_table *next, struct spares *spares, uint64_t hash, uint64_t word, void *value)
+static void scatter_key(struct flat *m, struct flat_table *next, struct spares *spares, uint64_t hash, uint64_t word, void *value,
+                        struct evicted *evicted)
 {
     struct bucket *home = table_home(next, next->shift, hash);
     uint64_t header = ld_seq_cst(&home->header); /* P2 */
@@ -322,7 +327,7 @@ static void scatter_key(struct flat *m, struct flat_table *next, struct spares *
     }
     if (next->type->kind != SYNCMAP_U64)
         st_release(&word_record(word)->hash[next->type->number & 1], hash); /* P3 */
-    chain_add(m, next, home, spares, hash, word, value);
+    chain_add(m, next, home, &header, spares, hash, word, value, evicted);
     if (DEBUG_BUILD)
         flat_check(m, next, home);
     bucket_unlock(home, header);
@@ -333,12 +338,13 @@ static void scatter_chain(struct flat *m, struct group *g, struct spares *spares
 {
     uint64_t at = 0;
     for (struct bucket *b = g->home;;) {
+        bucket_leave_kept(g->t, b, &g->evicted);
         for (unsigned i = 0; i < SLOTS; i++) {
             void *value = ld_relaxed(&b->value[i]); /* relaxed: under the lock */
             if (value == NULL)
                 continue;
             uint64_t word = ld_relaxed(&b->word[i]), hash = h->of[at++]; /* relaxed: as above */
-            scatter_key(m, g->next, spares, hash, g->t->type->kind == SYNCMAP_U64 ? hash : word, value);
+            scatter_key(m, g->next, spares, hash, g->t->type->kind == SYNCMAP_U64 ? hash : word, value, &g->evicted);
         }
         uint64_t link = ld_relaxed(&b->tags) >> LINK_SHIFT; /* relaxed: as above */
         if (link == 0)
@@ -437,6 +443,7 @@ static NOINLINE bool flat_move_slow(struct flat *m, struct flat_table *t, struct
         has_memory &= moved != MOVE_NO_MEMORY;
     }
     spares_give_back(next, &spares);
+    evicted_retire(m, &g.evicted);
     debug_count(moves);
     if (g.last)
         flat_promote(m, t, next);

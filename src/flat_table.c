@@ -34,7 +34,7 @@ static void bucket_init(struct bucket *b, uint64_t foreign)
     }
 }
 
-/* Fills a free slot, under the lock. */
+/* Fills a free slot, under the lock. (Not one that is kept: see bucket_evict().) */
 static void bucket_fill(struct bucket *b, unsigned slot, uint64_t hash, uint64_t word, void *value)
 {
     uint64_t tags = ld_relaxed(&b->tags) & ~(TAG_MASK << slot * TAG_BITS); /* relaxed: under the lock */
@@ -222,18 +222,79 @@ static void record_retire(struct flat *m, struct record *r)
     reclaim_retire(&r->retired, &m->record_class, record_size(&m->map.key, record_key(&m->map.key, r)));
 }
 
+/* ---- kept records ---- */
+
+/* Records that are in no bucket any more, to be retired when the section is over. */
+struct evicted {
+    struct reclaim_link *first;
+};
+
+static inline void evicted_add(struct evicted *evicted, uint64_t word)
+{
+    struct reclaim_link *link = &word_record(word)->retired;
+    link->next = evicted->first;
+    evicted->first = link;
+}
+
+static inline void evicted_retire(struct flat *m, struct evicted *evicted)
+{
+    while (evicted->first != NULL) {
+        struct reclaim_link *link = evicted->first;
+        evicted->first = link->next;
+        record_retire(m, container_of(link, struct record, retired));
+    }
+}
+
+/* Whether a table keeps records of keys that were deleted. */
+static inline bool table_keeps(const struct flat_table *t)
+{
+    return t->shift >= 64 - KEEP_BITS && t->type->kind != SYNCMAP_U64 && t->type->kind != SYNCMAP_CUSTOM;
+}
+
+/* Whether the record stays in its slot when its key is deleted. */
+static inline bool record_is_to_keep(const struct flat_table *t, uint64_t word)
+{
+    return table_keeps(t) && word_record(word)->key.len <= KEEP_BYTES;
+}
+
+/* Whether this is the word of a record. */
+static inline bool word_has_record(const struct flat *m, uint64_t word)
+{
+    return word != 0 && m->map.key.kind != SYNCMAP_U64;
+}
+
+/* Frees a kept slot, in a section; *header, of the chain, is as it was locked, and is then of a further version. */
+static void bucket_evict(struct bucket *home, uint64_t *header, struct bucket *b, unsigned slot, struct evicted *evicted)
+{
+    evicted_add(evicted, ld_relaxed(&b->word[slot])); /* relaxed: under the lock */
+    st_release(&b->word[slot], 0); /* P3 */
+    *header += BUCKET_VERSION;
+    st_release(&home->header, *header); /* P2: before the value that the slot gets next, LOCKED as it is */
+}
+
+/* Adds what a bucket keeps that nobody will find any more. Under the lock. */
+static void bucket_leave_kept(const struct flat_table *t, const struct bucket *b, struct evicted *evicted)
+{
+    if (!table_keeps(t))
+        return;
+    for (unsigned i = 0; i < SLOTS; i++) {
+        uint64_t word = ld_relaxed(&b->word[i]); /* relaxed: under the lock */
+        if (word != 0 && ld_relaxed(&b->value[i]) == NULL) /* relaxed: as above */
+            evicted_add(evicted, word);
+    }
+}
+
 /* ---- what is retired whole ---- */
 
 static void bucket_free_entries(const struct flat *m, struct bucket *b)
 {
     for (unsigned i = 0; i < SLOTS; i++) {
         void *value = ld_relaxed(&b->value[i]); /* relaxed: a grace period has passed */
-        if (value == NULL)
-            continue;
-        if (m->map.value_free != NULL && value_decode(value) != NULL)
+        uint64_t word = ld_relaxed(&b->word[i]); /* relaxed: as above */
+        if (value != NULL && m->map.value_free != NULL && value_decode(value) != NULL)
             m->map.value_free(value, m->map.context);
-        if (m->map.key.kind != SYNCMAP_U64)
-            record_free(m, word_record(ld_relaxed(&b->word[i]))); /* relaxed: as above */
+        if (word_has_record(m, word)) /* also one that is kept */
+            record_free(m, word_record(word));
     }
 }
 
@@ -320,6 +381,14 @@ static bool flat_era_release(struct reclaim_link *link, const struct reclaim_cla
 
 /* ---- invariants ---- */
 
+/* Whether the keys of two words of one table are equal; of custom keys, whether these are the same record: no user code may run. */
+static bool words_are_equal(const struct flat_table *t, uint64_t a, uint64_t b)
+{
+    if (a == b || t->type->kind == SYNCMAP_U64 || t->type->kind == SYNCMAP_CUSTOM)
+        return a == b;
+    return word_hash(t->type, a) == word_hash(t->type, b) && key_is_equal(t->type, word_key(t->type, a), word_key(t->type, b));
+}
+
 /* Aborts unless V5 and V7 hold for a bucket, its keys differ, and are where they belong. Under its lock. */
 static void flat_check(struct flat *m, struct flat_table *t, struct bucket *home)
 {
@@ -330,14 +399,14 @@ static void flat_check(struct flat *m, struct flat_table *t, struct bucket *home
         for (unsigned i = 0; i < SLOTS; i++) {
             void *value = ld_relaxed(&b->value[i]); /* relaxed: under the lock */
             uint64_t word = ld_relaxed(&b->word[i]); /* relaxed: as above */
-            if (value == NULL) {
+            if (value == NULL && !word_has_record(m, word)) {
                 debug_assert(word == 0 ? m->map.key.kind != SYNCMAP_U64 || index != 0 : word >> t->shift != index); /* V5 */
                 continue;
             }
-            here++;
+            here += value != NULL;
             debug_assert(word_hash(t->type, word) >> t->shift == index);
             for (unsigned k = 0; k < keys; k++)
-                debug_assert(words[k] != word);
+                debug_assert(!words_are_equal(t, words[k], word)); /* V5 */
             if (keys < sizeof words / sizeof words[0])
                 words[keys++] = word;
         }

@@ -75,8 +75,7 @@ static bool walk_round_wants(const struct walk *w, uint64_t word)
 {
     if (w->again && word <= w->above)
         return false;
-    /* P9; relaxed: it does not change once P3 has published it */
-    return w->type->kind == SYNCMAP_U64 || ld_relaxed(&word_record(word)->age) < w->age;
+    return w->type->kind == SYNCMAP_U64 || ld_acquire(&word_record(word)->age) < w->age; /* P9 */
 }
 
 /* What the smallest are kept of. */

@@ -70,6 +70,21 @@ const struct play plays[] = {
     {"a slot is used again", "S1", {"D1 S2", "L1 L2"}, MOVES},
     {"a slot is used again by the same key", "S1", {"D1 S2 D2 S1", "L1"}, MOVES},
 
+    /* ---- KEPT RECORDS of flat.h: as strings 2, 3, 4 and 7 share a bucket, of two and of four ---- */
+    {"a kept slot for another key", "S2 S3 S4 D2", {"S7", "L2 L7"}, MOVES},
+    {"a kept slot for another key, and its own comes back", "S2 S3 S4 D2", {"S7 L2", "S2 L7"}, MOVES},
+    {"kept, revived, and kept again", "S2 S3 S4", {"D2 S2 D2", "L2 L2"}, MOVES},
+    {"two revive one record", "S2 S3 D2", {"O2 L2", "O2"}, MOVES},
+    {"revived against load_and_delete", "S2 D2", {"S2 D2", "X2 L2"}, MOVES},
+    {"revived against an eviction", "S2 S3 S4 D2", {"O2 L7", "O7 L2"}, MOVES},
+    {"evicted against collect and search", "S2 S3 S4 D2", {"S7 G G", "O2 L2"}, MOVES},
+    {"a move against what is revived", "S2 S3 S4 S7 D2", {"S5 S6", "S2 L3"}, MOVES},
+    {"a move leaves what is kept, against collect and search", "S2 S3 S4 S7 D2", {"S5 G G", "O2 L2"}, MOVES},
+    {"range against revival", "S2 S3 D2", {"S2 D3", "R"}, MOVES},
+    {"reseeded against revival", "S2 S3 D2 F", {"S3 S5", "S2 L2"}, MOVES},
+    {"reseeded into kept slots", "S2 S3 S4 F", {"D3 S5", "L4 S6", "S3 D4"}, MOVES},
+    {"store buffering: revived", "S2 S3 D2 D3", {"S2 L3", "S3 L2"}, MOVES},
+
     /* ---- other secrets: RESEEDING of flat.h, and V10 ---- */
     {"reseeded against load", "S1 S2 S3 F", {"S1 S2", "L1 L3"}, MOVES},
     {"reseeded against store", "S1 S2 S3 F", {"S1 S4", "S3 L1"}, MOVES},

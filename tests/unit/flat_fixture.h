@@ -299,9 +299,27 @@ static inline unsigned copies_of(struct fixture f, syncmap_key key)
         if ((before != NULL && !is_made(before, t, index)) || is_moved(t, index))
             continue;
         struct bucket *home = home_of(t, index);
-        copies += chain_find(&t->overflow, home, header_of(t, index), &q, q.type->kind == SYNCMAP_U64, &slot) != NULL;
+        copies += chain_find(&t->overflow, home, header_of(t, index), &q, q.type->kind == SYNCMAP_U64, false, &slot) != NULL;
     }
     return copies;
+}
+
+/* ---- strings of a chosen bucket ---- */
+
+struct text {
+    char chars[48];
+    uint64_t hash;
+};
+
+/* The next string after number *n that belongs to a bucket of the root, by the first secrets; tag: and has this tag. */
+static inline struct text text_in(struct fixture f, uint64_t bucket, const char *begin, uint64_t *n, const uint64_t *tag)
+{
+    for (struct text text;;) {
+        snprintf(text.chars, sizeof text.chars, "%.20s%llu", begin, (unsigned long long)++*n);
+        text.hash = hash_bytes(text.chars, strlen(text.chars), f.m->key.secret);
+        if (text.hash >> root_of(f)->shift == bucket && (tag == NULL || hash_tag(text.hash) == *tag))
+            return text;
+    }
 }
 
 /* ---- moving by hand ---- */

@@ -375,7 +375,7 @@ static void given_away_under_a_search(void **state)
     assert_false(bucket_unchanged(home_of(t, 3), header));
     struct query q = query_of(f, syncmap_u64(key_in(f, 64, 3, 3)));
     unsigned slot;
-    assert_null(chain_find(&t->overflow, home_of(t, 3), header, &q, true, &slot));
+    assert_null(chain_find(&t->overflow, home_of(t, 3), header, &q, true, false, &slot));
     finish_map(f.m, &counting);
 }
 

@@ -661,22 +661,6 @@ static void under_fire(void **state)
 
 enum { TEXTS = 40 };
 
-struct text {
-    char chars[24];
-    uint64_t hash;
-};
-
-/* The next string after number *n that belongs to the bucket that is flooded; tag: and has this tag. */
-static struct text text_aim(struct fixture f, const char *begin, uint64_t *n, const uint64_t *tag)
-{
-    for (struct text text;;) {
-        snprintf(text.chars, sizeof text.chars, "%s%llu", begin, (unsigned long long)++*n);
-        text.hash = hash_bytes(text.chars, strlen(text.chars), f.m->key.secret);
-        if (text.hash >> root_of(f)->shift == TARGET && (tag == NULL || hash_tag(text.hash) == *tag))
-            return text;
-    }
-}
-
 static void texts_check(struct fixture f, const struct text *texts, uint64_t count, bool by_first_secrets)
 {
     for (uint64_t i = 0; i <= count; i++) { /* the last one is absent */
@@ -698,7 +682,7 @@ static void strings_of_a_flood(void **state)
     struct text texts[TEXTS + 1];
     uint64_t n = 0, count = 0;
     for (int i = 0; i <= TEXTS; i++)
-        texts[i] = text_aim(f, "", &n, NULL);
+        texts[i] = text_in(f, TARGET, "", &n, NULL);
     for (; count < TEXTS - 1; count++) {
         assert_int_equal(syncmap_store(f.m, syncmap_str(texts[count].chars), number(count + 1)), 0);
         if (count >= SLOTS)
@@ -728,9 +712,9 @@ static void strings_with_one_beginning(void **state)
     (void)state;
     struct fixture f = make_of(SYNCMAP_STRING, (syncmap_options){.capacity = (size_t)buckets_hold(BUCKETS), .seed = 1});
     uint64_t n = 0, m = 0;
-    struct text one = text_aim(f, "", &n, NULL);
+    struct text one = text_in(f, TARGET, "", &n, NULL);
     uint64_t tag = hash_tag(one.hash);
-    struct text other = text_aim(f, one.chars, &m, &tag);
+    struct text other = text_in(f, TARGET, one.chars, &m, &tag);
     syncmap_key first = syncmap_str(one.chars), second = syncmap_str(other.chars);
     for (int turn = 0; turn < 2; turn++) {
         void *out = NULL;

@@ -284,7 +284,7 @@ static struct record *record_of(const struct walked *w, uint64_t n)
     struct query q = query_of(w->f, key_number(w, n));
     struct flat_table *t = root_of(w->f);
     unsigned slot = 0;
-    struct bucket *b = chain_find(&t->overflow, home_of(t, q.hash >> SHIFT), header_of(t, q.hash >> SHIFT), &q, false, &slot);
+    struct bucket *b = chain_find(&t->overflow, home_of(t, q.hash >> SHIFT), header_of(t, q.hash >> SHIFT), &q, false, false, &slot);
     assert_non_null(b);
     return word_record(ld_relaxed(&b->word[slot]));
 }
