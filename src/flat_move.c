@@ -474,29 +474,27 @@ static bool flat_begin_reseeding(struct flat *m, struct flat_table *t)
 enum resized { RESIZE_BEGUN, RESIZE_NOT_NOW, RESIZE_NO_MEMORY };
 
 /* Has a next made for a table, if it is the root and has none. type: its own, or one with other secrets. NOT_NOW: it is not, another does it, or a
- * walk does not let it have other secrets. */
+ * walk does not let it have other secrets. (Memory is had before `growing` is set: who waits for that to end, as a reserve does, waits for nobody's allocator,
+ * which may be what has called it.) */
 static enum resized flat_resize(struct flat *m, struct flat_table *t, uint64_t buckets, const struct key_type *type)
 {
     bool growing = false;
-    if (root_table(ld_acquire(&m->root)) != t) /* P1 */
-        return RESIZE_NOT_NOW;
-    if (!cas_acq_rel(&t->growing, &growing, true)) /* P6 */
+    if (root_table(ld_acquire(&m->root)) != t || ld_relaxed(&t->growing)) /* P1; relaxed: the CAS checks it */
         return RESIZE_NOT_NOW;
     struct flat_table *next = flat_table_new(m, buckets, t->era, type), *none = NULL;
-    if (next == NULL) {
-        st_release(&t->growing, false); /* P6: another may try */
+    if (next == NULL)
         return RESIZE_NO_MEMORY;
-    }
     if (type != t->type)
         flat_table_zero(m, next);
-    /* (In the child of a fork that the allocator made, this thread may have been here before: then there is a next.) */
-    bool may = ld_acquire(&t->next) == NULL && (type == t->type || flat_begin_reseeding(m, t)); /* P6 */
-    if (may && cas_seq_cst(&t->next, &none, next)) { /* P6 */
-        debug_count(growths);
-        return RESIZE_BEGUN;
+    if (cas_acq_rel(&t->growing, &growing, true)) { /* P6 */
+        bool may = type == t->type || flat_begin_reseeding(m, t);
+        if (may && cas_seq_cst(&t->next, &none, next)) { /* P6 */
+            debug_count(growths);
+            return RESIZE_BEGUN;
+        }
+        if (ld_acquire(&t->next) == NULL) /* P6 */
+            st_release(&t->growing, false); /* P6: another may try */
     }
-    if (ld_acquire(&t->next) == NULL) /* P6 */
-        st_release(&t->growing, false); /* P6: another may try */
     while (!flat_table_free_step(m, next))
         continue;
     return RESIZE_NOT_NOW;

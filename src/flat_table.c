@@ -404,6 +404,7 @@ static void flat_check(struct flat *m, struct flat_table *t, struct bucket *home
                 continue;
             }
             here += value != NULL;
+            debug_assert(value != NULL || record_is_to_keep(t, word));
             debug_assert(word_hash(t->type, word) >> t->shift == index);
             for (unsigned k = 0; k < keys; k++)
                 debug_assert(!words_are_equal(t, words[k], word)); /* V5 */

@@ -795,6 +795,34 @@ static void writers_release_by_and_by(void **state)
     finish_map(f.m, &counting);
 }
 
+/* An allocator may call anything, on the map that asks it, too: what makes room there does not wait for the one that is asking. */
+static struct fixture called;
+
+static void reserving_callback(size_t size)
+{
+    if (!refuse_tables(size))
+        return;
+    calls_back = NULL;
+    assert_int_equal(syncmap_reserve(called.m, (size_t)buckets_hold(8 * table_buckets(root_of(called)))), 0);
+    calls_back = reserving_callback;
+}
+
+static void an_allocator_that_reserves(void **state)
+{
+    (void)state;
+    enum { KEYS = 5000 };
+    called = make();
+    calls_back = reserving_callback;
+    for (uint64_t i = 0; i < KEYS; i++)
+        assert_int_equal(store(called, i, i + 1), 0);
+    assert_int_equal(syncmap_reserve(called.m, 2 * KEYS), 0);
+    calls_back = NULL;
+    for (uint64_t i = 0; i < KEYS; i++)
+        assert_int_equal(load(called, i), 1);
+    check_map(called, KEYS);
+    finish_map(called.m, &counting);
+}
+
 int main(void)
 {
     test_seed();
@@ -817,6 +845,7 @@ int main(void)
         cmocka_unit_test(a_step_frees_some_buckets),
         cmocka_unit_test(a_barrier_waits_for_all_steps),
         cmocka_unit_test(writers_release_by_and_by),
+        cmocka_unit_test(an_allocator_that_reserves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
