@@ -54,6 +54,8 @@
  * would have found it in its second look. So p was stored while the slot was the key's. If it found NULL, or no word, then
  * at some instant of the search the key was not there: keys do not change their slot but by being absent in between,
  * except that a bucket is moved as a whole; and then what was found absent in the old one was absent when MOVED was set.
+ * Searches of records, walks aside, read the value before the word, so as not to fetch a record without one. Within a version a slot's key does not change, so
+ * that the two belong together, in either order; and where the first slot with the tag tells all (flat_load_text()), the value that was read first is the result.
  * Buckets that were given away (V7) are the one case where a search that found nothing must look again: so all do.
  *
  * WRITERS search without the lock, like loads, but from a header that is not LOCKED; then make ready what they need (a record, an
@@ -99,8 +101,8 @@
  * engine an entry stays in `read` with the pointer nil. If the key comes back, it is *revived*: it gets a value where it was, in a section
  * with a new version as for any new key, and nothing is allocated, copied, retired, or to be fetched by other processors. Who wants a slot for another key takes one that is
  * free; then one that is kept, whose record it *evicts*, as the other engine expunges; then an overflow bucket. To evict is a deletion of its own in
- * the section of the insert: the word becomes 0, and the header gets a further version, LOCKED still, before the slot is filled. (A search that began in this section
- * may have read the old word. It must not take the new key's value for its own.) Moving leaves behind what is kept, and an overflow bucket that is unlinked goes with
+ * the section of the insert: the word becomes 0, and the header gets a further version, LOCKED still, before the slot is filled. (A walk that began in this section
+ * may have read the old word. It must not take the new key's value for the old one's. Searches of records read the value first: see below.) Moving leaves behind what is kept, and an overflow bucket that is unlinked goes with
  * all that it keeps. Whatever leaves a bucket is retired after the section. So no more is kept than the table has room for. Not kept are large records, of more than
  * KEEP_BYTES; those of custom keys, whose drop the user may be waiting for; and those of a table of more than 2^KEEP_BITS buckets, which with its records is likely to be out of the
  * processor's caches: there a record that is evicted, long after its key was deleted, is a miss, and costs more than is won where one is revived.
@@ -114,7 +116,7 @@
  *
  * PAIRS
  *   P1  root: stored by CAS, seq_cst, and loaded seq_cst: who sees a table sees it made.
- *   P2  header: the lock is taken by CAS, seq_cst, and given back by release; a search begins with a seq_cst load. Its second look
+ *   P2  header: the lock is taken by CAS, seq_cst, and given back by release; a further version within a section is stored by release, too; a search begins with a seq_cst load. Its second look
  *       may be relaxed: it comes after loads by acquire from the stores by release of a section, which came after that
  *       section's CAS. (Across keys: with light() and heavy(), see there.)
  *   P3  word: stored by release in a section (or before the bucket is anybody's), read by acquire: the record, or what the version was. A

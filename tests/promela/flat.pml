@@ -24,19 +24,30 @@
  * A writer waits for a lock before it begins to search, as spot_find() does; a search does not. An operation begins with its first step
  * and ends with its last.
  *
+ * KEEP: the keys are strings, and the records of those that are deleted are kept. A word is a key, which stands for its record, or
+ * none. A deletion takes the value only; so homes keep, and an overflow bucket is unlinked with what it keeps. Who inserts revives what
+ * is kept of the key; else takes the first free slot; else the first kept one, and evicts what it keeps; else an overflow bucket. To
+ * evict is two steps, before the new word and the value: no word, and a further version. Loads, deletions and compare_and_swap pass by
+ * slots without a value, and read words after values; a load may try the home's first slot before it searches, as flat_load_text()
+ * does. A walk reads a word before the value. Moving leaves behind what is kept.
+ *   WIDE     with KEEP: a home has two slots. So a key may be kept beside a free slot, another key, or another that is kept.
+ *   LARGE=k  with KEEP: the record of key k is not kept
+ *
  * NOT MODELLED. That another order than one for all might be seen: spin works with sequential consistency only, so that P1 to P9, and
  * the fences round the end of a section, are not what is checked here (stress/litmus does that for two keys, on the machine it runs
- * on). Records, tags and ages; clear; counts, and when to grow; reclamation (reclaim.pml: who is in a table keeps it);
- * want of memory; a second next.
+ * on). Tags (each slot may have the key) and ages; clear; counts, and when to grow; reclamation (reclaim.pml: who is in a table keeps
+ * it, and what was evicted); want of memory; a second next, and reseeding.
  *
  * ASSERTED
  *   linearizable  A ghost map G, one value a key, changes where operations take effect: at the store of the value, or of the link
  *                 to its overflow bucket. An operation that changes a value must find G's there (so of two that insert
- *                 one key, one wins). One that only looks must return a value that G had for that key between its beginning and its end.
+ *                 one key, one wins; and with KEEP, of what replaces or deletes one, that there is one). One that only looks must
+ *                 return a value that G had for that key between its beginning and its end.
  *                 So a value of another key, or none where there was always one, is an error.
  *   at the end    the map holds what G holds: nothing is lost in a move.
  *   V1, V5, V7    whenever a section ends: each key with a value is where V1 says, once, and with G's value; free slots
- *                 have foreign words; no overflow bucket in a chain is free.
+ *                 have foreign words; no overflow bucket in a chain is free. With KEEP: a slot has no word, or that of a key
+ *                 of its bucket, which no other slot of it has, be it present or kept; no overflow bucket only keeps.
  *
  * RESULTS_ONLY leaves V1, V5 and V7 out: what of that gives a wrong result? The switches are run so.
  *
@@ -58,14 +69,27 @@
  *   MOVED_IGNORED          a search reads a bucket that was moved
  *   ONE_HALF               with HALVE: only the first of the two is locked
  *   PROMOTED_EARLY         promotion after the first group
- * Two take away what no result depends on, and must not fail:
+ * With KEEP:
+ *   EVICTS_IN_ONE_VERSION  no further version when a record is evicted: a walk that began in that section reads the old word, and
+ *                          the new key's value. (A load does not: it finds no value beside the old word. With FEW there is no bug.)
+ *   EVICTS_AT_UNLOCK       it comes when the section ends, as for an overflow bucket that was unlinked
+ *   EVICTS_AFTER_VERSION   it comes before the old word goes
+ *   REVIVAL_KEEPS_VERSION  no new version for a key that is revived: another writer that found it kept revives it once more
+ *   TEXT_NOT_VALIDATED     what the home's first slot tells a load counts without a second look, though value and word are of two times
+ *   DELETES_KEPT           load_and_delete does not pass by what is kept
+ *   KEPT_IGNORED           store does, and puts its key into a free slot; then load_or_store finds it kept in the other. (With WIDE:
+ *                          in a home of one slot the key would evict itself.)
+ *   MOVES_KEPT             moving does not leave behind what is kept. Not with RESULTS_ONLY, but with HALVE: an overflow bucket of next
+ *                          may have no key (V7)
+ * Three take away what no result depends on, and must not fail:
  *   LOOK_WITHOUT_MOVED     searches do not mind MOVED in their second look: what was found in a bucket that was moved meanwhile was true when
  *                          MOVED was set, so after the search began. (Writers look by their CAS, and need it: LOCK_IGNORES_MOVED.)
  *   VALUE_FIRST            a new key's value before its word: it is there from the later of the two on
+ *   LOADS_FIND_KEPT        with KEEP: loads do not pass by what is kept, and read words first
  *
  * FEW leaves out compare_and_swap and walk. BEGIN and ALSO: only these of the states that begin() has.
  * Explored to the end, each in one run of seconds: what check.sh says; by hand, besides: all states with 3 processes and 1 operation each,
- * and with 2 and 2, without FEW, with and without HALVE.
+ * and with 2 and 2, without FEW, with and without HALVE, KEEP, and WIDE.
  */
 #ifndef PROCS
 #define PROCS 2
@@ -90,10 +114,24 @@
 #define OVERFLOW0 4
 #define OVERFLOW1 6
 
-/* Buckets are numbered from 1: homes and overflow of the first table, then of its next. 0: none. */
+/* The second slot of a home counts as a bucket, which is always linked behind it, and has the link of both. */
+#ifdef WIDE
+#define SECONDS(homes) (homes)
+#define SECOND(h) ((h) + (IN_NEXT(h) -> HOMES1 : HOMES0))
+#define TAIL(h) SECOND(h) /* what has the link of home h */
+#else
+#define SECONDS(homes) 0
+#define SECOND(h) 0
+#define TAIL(h) (h)
+#endif
+#define IN_HOME(b, h) ((b) == (h) || (b) == SECOND(h))
+
+/* Buckets are numbered from 1: homes (and second slots) and overflow of the first table, then of its next. 0: none. */
 #define FIRST0  1
-#define FIRST1  (FIRST0 + HOMES0 + OVERFLOW0)
-#define BUCKETS (FIRST1 + HOMES1 + OVERFLOW1)
+#define OVER0   (FIRST0 + HOMES0 + SECONDS(HOMES0))
+#define FIRST1  (OVER0 + OVERFLOW0)
+#define OVER1   (FIRST1 + HOMES1 + SECONDS(HOMES1))
+#define BUCKETS (OVER1 + OVERFLOW1)
 
 #define LOCKED  1
 #define MOVED   2
@@ -115,6 +153,7 @@
 #endif
 
 #define KEYS 6
+#define NO_KEY KEYS
 #define FALSE_VALUE 14
 
 #define BIT(i) (1 << (i))
@@ -141,7 +180,11 @@ byte first[PROCS]; /* the first operation of each */
 #define HOME1(k) (FIRST1 + ((k) >> SHIFT1))
 #define IN_NEXT(b) ((b) >= FIRST1)
 #define BELONGS(h, k) ((h) == (IN_NEXT(h) -> HOME1(k) : HOME0(k)))
+#ifdef KEEP
+#define FOREIGN(h) NO_KEY
+#else
 #define FOREIGN(h) (IN_NEXT(h) -> (((h) - FIRST1) ^ 1) << SHIFT1 : (((h) - FIRST0) ^ 1) << SHIFT0)
+#endif
 /* By V1. */
 #define WHERE(k) (promoted || (header[HOME0(k)] & MOVED) -> HOME1(k) : HOME0(k))
 
@@ -207,11 +250,17 @@ inline check(h)
     i = h;
     do
     :: i != 0 ->
+#ifdef KEEP
+        assert(word[i] != NO_KEY -> BELONGS(h, word[i]) && !(f & BIT(word[i])) : value[i] == 0); /* V1, V5 */
+        f = f | (word[i] != NO_KEY -> BIT(word[i]) : 0);
+#else
         assert(value[i] != 0 -> BELONGS(h, word[i]) : !BELONGS(h, word[i])); /* V1, V5 */
-        assert(i == h || value[i] != 0); /* V7 */
+#endif
+        assert(IN_HOME(i, h) || value[i] != 0); /* V7 */
         i = link[i]
     :: else -> break
-    od
+    od;
+    f = 0
 #endif
 }
 
@@ -230,6 +279,9 @@ inline finish()
     seen[me] = 0;
     key[me] = 0;
     op = 0; k = 0; home = 0; h = 0; b = 0; l = 0; at = 0; last = 0; n = 0; late = 0; spares = 0; new = 0;
+#ifdef KEEP
+    revives = false;
+#endif
     if
     :: left == 0 ->
         ended++;
@@ -277,6 +329,53 @@ inline begin_search()
 #define HAS_KEY (word[b] == k)
 #endif
 
+#ifdef KEEP
+
+#if defined(LOADS_FIND_KEPT)
+#define PASSES_KEPT (op == LOAD_AND_DELETE || op == COMPARE_AND_SWAP)
+#elif defined(DELETES_KEPT)
+#define PASSES_KEPT (op == LOAD || op == COMPARE_AND_SWAP)
+#elif defined(KEPT_IGNORED)
+#define PASSES_KEPT (op != LOAD_OR_STORE)
+#else
+#define PASSES_KEPT (op != STORE && op != LOAD_OR_STORE)
+#endif
+#ifdef WIDE
+#define FIRST_OF_TWO(b) ((b) == home)
+#else
+#define FIRST_OF_TWO(b) false
+#endif
+
+/* The bucket that has the key: at. The link is read first: it goes with the tags. Who passes by what is kept reads a word only if
+ * there is a value. */
+inline find()
+{
+    at = 0;
+    begin_search();
+    do
+    :: atomic {
+            if
+            :: b == SECOND(home) /* its link was read with the home's tags */
+            :: else -> l = link[(b == home -> TAIL(home) : b)]
+            fi
+        };
+        if
+        :: PASSES_KEPT && value[b] == 0
+        :: PASSES_KEPT && value[b] != 0 -> at = (word[b] == k -> b : 0)
+        :: atomic { !PASSES_KEPT -> at = (word[b] == k -> b : 0) }
+        fi;
+        atomic {
+            if
+            :: at == 0 && FIRST_OF_TWO(b) -> b = SECOND(b)
+            :: at == 0 && !FIRST_OF_TWO(b) && l != 0 && UNCHANGED_FOR_SEARCH -> b = l; l = 0
+            :: else -> b = 0; l = 0; break
+            fi
+        }
+    od
+}
+
+#else
+
 /* The bucket that has the key: at. */
 inline find()
 {
@@ -300,8 +399,44 @@ inline find()
     od
 }
 
+#endif
+
+#ifdef KEEP
+/* flat_load_text(): what the first slot of the home can tell, whose value is read before its word. If that does not tell, or was not
+ * tried, the search follows. */
+inline load_text()
+{
+    if
+    :: atomic { !(header[home] & (LOCKED | MOVED)) -> h = header[home] };
+        l = link[TAIL(home)];
+        atomic {
+            n = value[home];
+            at = (n == 0 && l == 0 && !FIRST_OF_TWO(home)) /* whether it tells */
+        };
+        l = 0;
+        if
+        :: n == 0
+        :: n != 0 -> at = (word[home] == k)
+        fi;
+        atomic {
+            if
+            :: at != 0 && UNCHANGED_FOR_SEARCH -> returns(n); finish(); goto loaded
+#ifdef TEXT_NOT_VALIDATED
+            :: at != 0 && n != 0 && !UNCHANGED_FOR_SEARCH -> returns(n); finish(); goto loaded
+#endif
+            :: else -> n = 0; h = 0
+            fi
+        }
+    :: true
+    fi
+}
+#endif
+
 inline load()
 {
+#ifdef KEEP
+    load_text();
+#endif
     do
     :: find();
         if
@@ -321,6 +456,9 @@ inline load()
             fi
         }
     od
+#ifdef KEEP
+    ; loaded: skip
+#endif
 }
 
 /* Of all that a walk finds in the chain, `n` is the value of the key. */
@@ -372,6 +510,11 @@ inline walk()
 #else
 #define DELETE_VERSION VERSION
 #endif
+#ifdef REVIVAL_KEEPS_VERSION
+#define REVIVAL_VERSION 0
+#else
+#define REVIVAL_VERSION VERSION
+#endif
 
 /* n: whether it has the lock. */
 inline lock(version)
@@ -379,7 +522,11 @@ inline lock(version)
     atomic {
         if
         :: MAY_LOCK -> take_lock(version); h = header[home]; n = 1
-        :: else -> h = 0; n = 0; at = 0; last = 0
+        :: else ->
+#ifdef KEEP
+            revives = false;
+#endif
+            h = 0; n = 0; at = 0; last = 0
         fi
     }
 }
@@ -400,7 +547,7 @@ inline take_overflow()
     fi;
     if
     :: spares == 0 ->
-        i = (IN_NEXT(home) -> FIRST1 + HOMES1 : FIRST0 + HOMES0);
+        i = (IN_NEXT(home) -> OVER1 : OVER0);
         do
         :: free & BIT(i) -> break
         :: else -> i++; assert(i < (IN_NEXT(home) -> BUCKETS : FIRST1)) /* the model is large enough */
@@ -411,6 +558,46 @@ inline take_overflow()
     :: else
     fi
 }
+
+#ifdef KEEP
+
+/* Room for a new key: the first free slot `at`, or the first kept one; or none, and an overflow bucket that goes behind `last`. */
+inline find_seat()
+{
+    b = home;
+    do
+    :: if
+        :: value[b] != 0
+        :: value[b] == 0 ->
+            atomic {
+                if
+                :: word[b] == NO_KEY -> at = b; b = 0; break
+                :: word[b] != NO_KEY && at == 0 -> at = b
+                :: else
+                fi
+            }
+        fi;
+        atomic {
+            l = link[b];
+            if
+            :: l == 0 -> last = (at == 0 -> b : 0); b = 0; break
+            :: else
+            fi
+        };
+        atomic {
+            if
+            :: UNCHANGED -> b = l; l = 0
+            :: else -> last = (at == 0 -> b : 0); b = 0; l = 0; break
+            fi
+        }
+    od;
+    if
+    :: last != 0 -> atomic { take_overflow() }
+    :: else
+    fi
+}
+
+#else
 
 /* Room for a new key: the free slot `at`; or none, and an overflow bucket that goes behind `last`. */
 inline find_seat()
@@ -443,6 +630,8 @@ inline find_seat()
     fi
 }
 
+#endif
+
 #ifdef VALUE_FIRST
 #define fill_first  value[at] = new
 #define fill_second word[at] = k
@@ -451,11 +640,39 @@ inline find_seat()
 #define fill_second value[at] = new
 #endif
 
+#if defined(EVICTS_IN_ONE_VERSION)
+#define new_version_of_eviction skip
+#elif defined(EVICTS_AT_UNLOCK)
+#define new_version_of_eviction h = h + VERSION
+#else
+#define new_version_of_eviction h = h + VERSION; header[home] = h
+#endif
+
+/* Frees the kept slot `at`, in a section. */
+inline evict()
+{
+#ifdef EVICTS_AFTER_VERSION
+    d_step { new_version_of_eviction };
+    word[at] = NO_KEY
+#else
+    word[at] = NO_KEY;
+    d_step { new_version_of_eviction }
+#endif
+}
+
 /* Puts the new key into the seat, and ends the section. */
 inline insert()
 {
     if
+#ifdef KEEP
     :: last == 0 ->
+        if
+        :: word[at] == NO_KEY
+        :: word[at] != NO_KEY -> evict()
+        fi;
+#else
+    :: last == 0 ->
+#endif
         fill_first;
         d_step { fill_second; change(0, new) }
     :: else ->
@@ -481,9 +698,22 @@ inline insert()
     d_step { unlock(); finish() }
 }
 
+#ifdef KEEP
+/* Gives the key in the kept slot `at` a value again, and ends the section. */
+inline revive()
+{
+    d_step { change(0, new); value[at] = new };
+    d_step { unlock(); finish() }
+}
+#endif
+
 inline replace()
 {
+#ifdef KEEP
+    d_step { assert(value[at] != 0); change(value[at], new); value[at] = new };
+#else
     d_step { change(value[at], new); value[at] = new };
+#endif
     d_step { unlock(); finish() }
 }
 
@@ -494,14 +724,34 @@ inline store()
 {
     do
     :: find();
+#ifdef KEEP
         if
+        :: at == 0 || PASSES_KEPT
+        :: at != 0 && !PASSES_KEPT -> revives = (value[at] == 0)
+        fi;
+#endif
+        if
+#ifdef KEEP
+        :: revives ->
+            lock(REVIVAL_VERSION);
+            if
+            :: n != 0 -> revive(); break
+            :: else
+            fi
+        :: at != 0 && !revives && op == STORE ->
+#else
         :: at != 0 && op == STORE ->
+#endif
             lock(0);
             if
             :: n != 0 -> replace(); break
             :: else
             fi
+#ifdef KEEP
+        :: at != 0 && !revives && op == LOAD_OR_STORE ->
+#else
         :: at != 0 && op == LOAD_OR_STORE ->
+#endif
             n = value[at];
             atomic {
                 if
@@ -561,12 +811,23 @@ inline load_and_delete()
     od;
     if
     :: op != 0 ->
+#ifdef KEEP
+        d_step { assert(value[at] != 0); change(value[at], 0); value[at] = 0 };
+#else
         d_step { change(value[at], 0); value[at] = 0 };
-#ifndef FREE_KEEPS_WORD
+#endif
+#ifdef KEEP
+#ifdef LARGE /* a key whose record is not kept */
+        if
+        :: k == LARGE -> word[at] = NO_KEY
+        :: k != LARGE
+        fi;
+#endif
+#elif !defined(FREE_KEEPS_WORD)
         word[at] = FOREIGN(home);
 #endif
         if
-        :: at != home -> d_step { unlink() }
+        :: !IN_HOME(at, home) -> d_step { unlink() }
         :: else
         fi;
 #ifdef GIVEN_EARLY
@@ -623,6 +884,9 @@ proctype process(byte me)
 {
     byte op, k, home, h, b, l, at, last, n, late, new, left = OPS;
     int spares;
+#ifdef KEEP
+    bool revives;
+#endif
     do
     :: atomic {
             left > 0 ->
