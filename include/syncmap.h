@@ -34,10 +34,10 @@
  *                     map's mutex                                               hundred instructions at most
  *   work of one call  a new key may copy the table                              bounded, whatever the size (growing is shared by all writers)
  *
- * PROGRESS. "Lock-free": some thread always completes, whatever the others do. "Blocks": the call may wait for a lock that is held for
- * the library's own work only. No lock is ever held over user code: a callback, an allocator, a release function may call anything in
- * this header, on the same map too, unless its own text forbids it. load, load_many, len, pin and unpin never wait for another thread to get on;
- * clear, reserve and syncmap_free() block; range and scan block at their start at most.
+ * PROGRESS. "Lock-free": some thread always completes, whatever the others do. "Blocks": the call may wait for a lock that is held
+ * for the library's own work only. No lock is ever held over user code: a callback, an allocator, a release function may call
+ * anything in this header, on the same map too, unless its own text forbids it. load, load_many, len, pin and unpin never wait for
+ * another thread to get on; clear, reserve and syncmap_free() block; range and scan block at their start at most.
  *
  * KEYS are passed by value in a struct of two words, made by syncmap_u64(), syncmap_str(), syncmap_bytes()
  * or syncmap_obj(), one for each kind of map. Strings and bytes are copied when they are first stored; what
@@ -68,27 +68,26 @@
  * what swap and load_and_delete hand over is the caller's own. range pins by itself for as long as it
  * runs. Callbacks leave pins as they found them.
  *
- * THREADS need no registration: a thread attaches itself at its first call and is detached when it
- * exits (by a destructor of thread-specific data; one whose first call is in the last round of such destructors stays
- * attached, so it must not leave a pin). There is no background thread. Every function may be called by any thread at any time, but for
- * syncmap_free() (see there).
+ * THREADS need no registration: a thread attaches itself at its first call and is detached when it exits (by a destructor of
+ * thread-specific data; one whose first call is in the last round of such destructors stays attached, so it must not leave a pin).
+ * There is no background thread. Every function may be called by any thread at any time, but for syncmap_free() (see there).
  *
- * SIGNALS. syncmap_pin(), syncmap_load() and syncmap_unpin() are async-signal-safe on a thread that has made a map,
- * pinned, or completed an operation before: they never wait for another thread, allocate or free, and leave errno alone. For a SYNCMAP_CUSTOM map this holds
- * as far as its hash and equal are async-signal-safe, with `value_acquire` as far as that is. No other function
- * is. (READ_DIRTY: a load of a key that is not in `read` calls pthread_mutex_trylock(), which POSIX does not list; in glibc and
- * musl it is one atomic instruction on the mutex. FLAT: a load may make a membarrier(2) system call, which POSIX does not know.)
+ * SIGNALS. syncmap_pin(), syncmap_load() and syncmap_unpin() are async-signal-safe on a thread that has made a map, pinned, or
+ * completed an operation before: they never wait for another thread, allocate or free, and leave errno alone. For a SYNCMAP_CUSTOM
+ * map this holds as far as its hash and equal are async-signal-safe, with `value_acquire` as far as that is. No other function is.
+ * (READ_DIRTY: a load of a key that is not in `read` calls pthread_mutex_trylock(), which POSIX does not list; in glibc and musl it
+ * is one atomic instruction on the mutex. FLAT: a load may make a membarrier(2) system call, which POSIX does not know.)
  *
  * FORK. The child of fork() may go on to use every map. What another thread was in the middle of at that
  * moment has either happened in the child or not; memory that it had in hand (one operation's worth, or the
  * garbage that it was just freeing) is lost to the child, and syncmap_len() there may stay off by one for each
  * such thread. fork() must not be called from a signal handler, a release function or value_free.
  *
- * FLOODS. Hash functions have secrets, new ones for each map, so that who chooses keys cannot choose collisions. The flat engine looks
- * for them all the same: if far more keys meet than chance would have it, it takes new secrets and moves all keys by and by, unless
- * a custom hash does not use its seed, where that would not help: so `hash` may be called, for keys that are stored, by all functions but len, pin and
- * barrier. No change begins while somebody is in a visit of range or scan (nor ever, once a thread has ended in one, or in the child of a
- * fork beside one). READ_DIRTY does not look.
+ * FLOODS. Hash functions have secrets, new ones for each map, so that who chooses keys cannot choose collisions. The flat engine
+ * looks for them all the same: if far more keys meet than chance would have it, it takes new secrets and moves all keys by and by,
+ * unless a custom hash does not use its seed, where that would not help: so `hash` may be called, for keys that are stored, by all
+ * functions but len, pin and barrier. No change begins while somebody is in a visit of range or scan (nor ever, once a thread has
+ * ended in one, or in the child of a fork beside one). READ_DIRTY does not look.
  *
  * CANCELLATION. No function is a cancellation point but by the user code that it calls. A thread may be cancelled or exit
  * in a visit of range; other callbacks must return.
@@ -316,13 +315,13 @@ SYNCMAP_API int syncmap_compare_and_swap(syncmap *m, syncmap_key key, void *expe
 SYNCMAP_API int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *expected);
 
 /* Calls visit(key, value, context) for the keys of the map, in no particular order, until it returns false.
- * 1 went through to the end, 0 the visit stopped it. No key is visited twice. A key that is present for the whole
- * call is visited; one that is stored or deleted meanwhile may or may not be. The value is one that the
- * key had at some moment during the call. The visit may call anything, also on the same map, nested
- * range included. `key` and `value` stay valid until range returns (or the pin
- * ends that it was called under), as range pins: a visit that takes long delays the reclamation of the whole process. With value_acquire the visit owns a reference to each value that it
- * is given. O(slots of the table). SYNCMAP_ENOMEM, and no visit: the flat engine was just changing its hash function because of a flood
- * of keys (see FLOODS), which must be over before a walk, and there is no memory for that. */
+ * 1 went through to the end, 0 the visit stopped it. No key is visited twice. A key that is present for the whole call is visited;
+ * one that is stored or deleted meanwhile may or may not be. The value is one that the key had at some moment during the call. The
+ * visit may call anything, also on the same map, nested range included. `key` and `value` stay valid until range returns (or the
+ * pin ends that it was called under), as range pins: a visit that takes long delays the reclamation of the whole process. With
+ * value_acquire the visit owns a reference to each value that it is given. O(slots of the table). SYNCMAP_ENOMEM, and no visit: the
+ * flat engine was just changing its hash function because of a flood of keys (see FLOODS), which must be over before a walk, and
+ * there is no memory for that. */
 SYNCMAP_API int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context),
                               void *context);
 
@@ -334,19 +333,19 @@ typedef struct syncmap_cursor {
 } syncmap_cursor;
 
 /* Visits some keys from where *cursor is, and moves it on: `count` keys (0 is taken as 1), fewer at the end, or until
- * the visit returns false; and then those that have the very hash of the last one, if there are any (with a good hash there are none). 1
- * there may be more, 0 went through to the end (another call with that cursor visits nothing and returns 0). Over all calls with
- * one cursor, whatever happens in between: no key twice; a key that is present from the first call to the last is visited.
- * All else as range: the visit, pins, what stays valid. Other cursors, and range, may be used at the same time, by any thread.
- * SYNCMAP_EINVAL: an argument is NULL, or the cursor is none. SYNCMAP_ENOMEM as range. SYNCMAP_ESTALE: since the cursor's first call
- * the flat engine has changed its hash function because of a flood of keys (see FLOODS), and with it the order of all keys; nothing was
- * visited; only a new cursor helps, from the beginning. O(keys visited) for one call, O(slots) for all. */
+ * the visit returns false; and then those that have the very hash of the last one, if there are any (with a good hash there are
+ * none). 1 there may be more, 0 went through to the end (another call with that cursor visits nothing and returns 0). Over all
+ * calls with one cursor, whatever happens in between: no key twice; a key that is present from the first call to the last is
+ * visited. All else as range: the visit, pins, what stays valid. Other cursors, and range, may be used at the same time, by any
+ * thread. SYNCMAP_EINVAL: an argument is NULL, or the cursor is none. SYNCMAP_ENOMEM as range. SYNCMAP_ESTALE: since the cursor's
+ * first call the flat engine has changed its hash function because of a flood of keys (see FLOODS), and with it the order of all
+ * keys; nothing was visited; only a new cursor helps, from the beginning. O(keys visited) for one call, O(slots) for all. */
 SYNCMAP_API int syncmap_scan(syncmap *m, syncmap_cursor *cursor, size_t count,
                              bool (*visit)(syncmap_key key, void *value, void *context), void *context);
 
 /* Loads `count` keys: values[i] and present[i] for keys[i], as syncmap_load() would (each at an instant of its own in the call, in no order);
- * either array may be NULL. Faster than as many loads, since it waits for the memory of many at the same time. 1 all are present, 0 not all.
- * SYNCMAP_EINVAL if one key is not of the map's kind, and then nothing is written. Needs a pin as syncmap_load(); never
+ * either array may be NULL. Faster than as many loads, since it waits for the memory of many at the same time. 1 all are present, 0
+ * not all. SYNCMAP_EINVAL if one key is not of the map's kind, and then nothing is written. Needs a pin as syncmap_load(); never
  * allocates or frees, nor waits for another thread. */
 SYNCMAP_API int syncmap_load_many(syncmap *m, size_t count, const syncmap_key *keys, void **values, bool *present);
 
@@ -380,12 +379,11 @@ SYNCMAP_API void syncmap_unpin(void);
 SYNCMAP_API int syncmap_retire(void *object, void (*release)(void *object));
 
 /* Waits until all that was retired before the call, by any thread, was released: replaced and deleted values, keys,
- * objects given to syncmap_retire(), maps given to syncmap_free(). Blocks until every thread that is pinned
- * now has unpinned. Called by a thread that is pinned, or from what the library calls to release something
- * (a release function, value_free, drop, the allocator's free), it would wait for itself: there it returns at once
- * and has done nothing. Where the kernel has membarrier(2) when the library is loaded, and refuses it later (a seccomp filter),
- * nothing is freed any more, and this waits for ever (and ORDER across keys holds in FLAT but for the moment that a store is in a processor's buffer):
- * allow it in such a filter. */
+ * objects given to syncmap_retire(), maps given to syncmap_free(). Blocks until every thread that is pinned now has unpinned.
+ * Called by a thread that is pinned, or from what the library calls to release something (a release function, value_free, drop, the
+ * allocator's free), it would wait for itself: there it returns at once and has done nothing. Where the kernel has membarrier(2)
+ * when the library is loaded, and refuses it later (a seccomp filter), nothing is freed any more, and this waits for ever (and
+ * ORDER across keys holds in FLAT but for the moment that a store is in a processor's buffer): allow it in such a filter. */
 SYNCMAP_API void syncmap_barrier(void);
 
 /* ---- the rest ------------------------------------------------------------------------------------ */

@@ -27,8 +27,9 @@ struct bucket {
 };
 _Static_assert(sizeof(struct bucket) == CACHE_LINE || sizeof(void *) != 8, "a bucket is a cache line");
 
-/* What a key that is no integer has in the map: never changes once it is in a bucket, but for the link, the age when it is revived, and the hash that it
- * is about to have (RESEEDING). What a search reads comes last, so that it is near the contents of a string or bytes, which follow. */
+/* What a key that is no integer has in the map: never changes once it is in a bucket, but for the link, and the hash that it
+ * is about to have (RESEEDING). What a search reads comes last, so that it is near the contents of a string or bytes, which
+ * follow. */
 struct record {
     _Atomic uint64_t age; /* of long walks: see V9 */
     struct reclaim_link retired;
@@ -146,8 +147,8 @@ static inline bool bucket_slot_has(const struct bucket *b, unsigned slot, const 
 }
 
 /* The bucket of a chain, and the slot in it, that has the key; NULL: none has, or the chain has changed since its home's header
- * was `header` (the caller looks). kept: also one that keeps its record; else a slot without a value is passed by, and what it keeps is not looked at.
- * integers: the kind of keys. Both are constants wherever speed counts. */
+ * was `header` (the caller looks). kept: also one that keeps its record; else a slot without a value is passed by, and what it
+ * keeps is not looked at. integers: the kind of keys. Both are constants wherever speed counts. */
 static ALWAYS_INLINE struct bucket *chain_find(const struct overflow *overflow, struct bucket *home, uint64_t header,
                                         const struct query *q, bool integers, bool kept, unsigned *slot)
 {

@@ -275,13 +275,9 @@ static bool seat_lock(struct flat *m, struct query *q, struct spot *s, struct fl
     }
 }
 
-/* Gives the key its value back, in a section. (Its age is nearly always right, and other processors have the record in their caches.) */
-static void seat_revive(struct flat *m, const struct flat_seat *seat, void *value)
+/* Gives the key its value back, in a section. Its record stays as it is. */
+static void seat_revive(const struct flat_seat *seat, void *value)
 {
-    struct record *r = word_record(ld_relaxed(&seat->in->word[seat->slot])); /* relaxed: under the lock */
-    uint64_t age = ld_seq_cst(&m->ages); /* P9 */
-    if (ld_relaxed(&r->age) != age) /* relaxed: under the lock */
-        st_release(&r->age, age); /* P9 */
     st_release(&seat->in->value[seat->slot], value_encode(value)); /* P4 */
 }
 
@@ -316,7 +312,7 @@ static inline void spot_insert(struct flat *m, struct spot *s, const struct quer
     bool linked = seat->in == NULL;
     struct evicted evicted = {NULL};
     if (seat->revives)
-        seat_revive(m, seat, value);
+        seat_revive(seat, value);
     else
         seat_fill(m, s, q, seat, value, &evicted);
     counter_add(&s->t->era->keys, 1);

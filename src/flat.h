@@ -23,62 +23,63 @@
  *   V2  MOVED is set under the bucket's lock, when all it has stands in next, and never cleared. `next` is set before any bucket is
  *       MOVED, and once.
  *   V3  A bucket is changed by the holder of its lock only, in a *section*, from the CAS that takes the lock to the store that
- *       gives it back. A section that changes which keys there are, or where, takes the lock and a new version in the same CAS.
- *       One that only replaces a value, or moves, keeps the version. Within one version a slot that had a key, or keeps one, does not get
- *       another: what evicts (KEPT RECORDS) begins a further version before it stores the new value.
+ *       gives it back. A section that changes which keys there are, or where, takes the lock and a new version in the same CAS. One
+ *       that only replaces a value, or moves, keeps the version. Within one version a slot that had a key, or keeps one, does not
+ *       get another: what evicts (KEPT RECORDS) begins a further version before it stores the new value.
  *   V4  A search reads the header, a word, the value of that slot, and the header again. If its version or MOVED is another, it
  *       starts over. If not, and the word was the key's, the value was the key's: see below. One that begins at a LOCKED header
  *       first waits for the end of the section, or calls heavy(): see ACROSS KEYS.
- *   V5  A slot without a value (NULL) is free, or keeps the record of a key that was deleted. The word of a free one is never that of a key
- *       that this bucket could have: for records it is 0; for integers, whose word is the whole hash (H1 of hash.h: equal hashes, equal keys), it is
- *       a hash that belongs to another bucket. That is why there are two buckets at least. A key has one slot of its bucket at most, be it
- *       present or kept.
- *   V6  Under a bucket's lock nothing is allocated, no user code runs and nothing is waited for, but for the lock of the other half,
- *       where a table of half the size is made (2i, then 2i + 1), and by who reseeds, for that of one bucket of next; who has that
- *       waits for nothing. So a section is some ten or hundred instructions long.
- *   V7  An overflow bucket in a chain has a key, with a value. One that loses its last key is unlinked, and given away only after the section has
- *       ended with one more version: so who is still in it, and finds what is another bucket's by then, sees that.
- *   V8  While buckets are moved to a next that goes by the same hash, nobody but their mover is in those of next that they go to: before
- *       MOVED is set, by V1. So moving takes no lock in next. (Reseeding does.)
- *   V9  A record that is in a chain, with a value, and with an age below the number that a walk has bumped `ages` to (flat_walk.c) is the first
- *       of its key that this walk can find there after the bump. (A record gets its age under the lock, whenever its key comes. If the walk had found an
- *       earlier record of the key, or this one, that was deleted, and this one added or revived, in sections that began after the walk read
- *       the header, so after the bump: then its age would not be below.)
- *   V10 All tables that a walk sees go by one hash function: a walk is counted in `walkers`, and one that counts itself while the root is
- *       `reseeding` takes that back and waits for the end, or moves what is left itself.
+ *   V5  A slot without a value (NULL) is free, or keeps the record of a key that was deleted. The word of a free one is never that
+ *       of a key that this bucket could have: for records it is 0; for integers, whose word is the whole hash (H1 of hash.h: equal
+ *       hashes, equal keys), it is a hash that belongs to another bucket. That is why there are two buckets at least. A key has one
+ *       slot of its bucket at most, be it present or kept.
+ *   V6  Under a bucket's lock nothing is allocated, no user code runs and nothing is waited for, but for the lock of the other
+ *       half, where a table of half the size is made (2i, then 2i + 1), and by who reseeds, for that of one bucket of next; who has
+ *       that waits for nothing. So a section is some ten or hundred instructions long.
+ *   V7  An overflow bucket in a chain has a key, with a value. One that loses its last key is unlinked, and given away only after
+ *       the section has ended with one more version: so who is still in it, and finds what is another bucket's by then, sees that.
+ *   V8  While buckets are moved to a next that goes by the same hash, nobody but their mover is in those of next that they go to:
+ *       before MOVED is set, by V1. So moving takes no lock in next. (Reseeding does.)
+ *   V9  A record gets its age under the lock, when it is added, and keeps it. So of the records of one key, a walk that has bumped
+ *       `ages` (flat_walk.c) finds one at most with a value and an age below that: had it found an earlier one, that was deleted,
+ *       and this one been added in a section that began after the walk read the header, so after the bump, its age would not be
+ *       below. (One that is revived is the same one, which the walk knows by its word.)
+ *   V10 All tables that a walk sees go by one hash function: a walk is counted in `walkers`, and one that counts itself while the
+ *       root is `reseeding` takes that back and waits for the end, or moves what is left itself.
  *
- * WHY A SEARCH IS RIGHT (V4). Say it read the version v, a word w that is its key's, and a value p other than NULL, and v again. The
- * word was w, so by V5 the slot was the key's, or about to be, or kept it, or just no more, in a section. If p was stored in a later
- * version than v, then by another tenant of the slot, or the same key come again; the header had that version
- * before p was stored by release (V3), and the search, which read p by acquire,
- * would have found it in its second look. So p was stored while the slot was the key's. If it found NULL, or no word, then
- * at some instant of the search the key was not there: keys do not change their slot but by being absent in between,
- * except that a bucket is moved as a whole; and then what was found absent in the old one was absent when MOVED was set.
- * Searches of records, walks aside, read the value before the word, so as not to fetch a record without one. Within a version a slot's key does not change, so
- * that the two belong together, in either order; and where the first slot with the tag tells all (flat_load_text()), the value that was read first is the result.
- * Buckets that were given away (V7) are the one case where a search that found nothing must look again: so all do.
+ * WHY A SEARCH IS RIGHT (V4). Say it read the version v, a word w that is its key's, and a value p other than NULL, and v again.
+ * The word was w, so by V5 the slot was the key's, or about to be, or kept it, or just no more, in a section. If p was stored in a
+ * later version than v, then by another tenant of the slot, or the same key come again; the header had that version before p was
+ * stored by release (V3), and the search, which read p by acquire, would have found it in its second look. So p was stored while
+ * the slot was the key's. If it found NULL, or no word, then at some instant of the search the key was not there: keys do not
+ * change their slot but by being absent in between, except that a bucket is moved as a whole; and then what was found absent in the
+ * old one was absent when MOVED was set. Searches of records, walks aside, read the value before the word, so as not to fetch a
+ * record without one. Within a version a slot's key does not change, so that the two belong together, in either order; and where
+ * the first slot with the tag tells all (flat_load_text()), the value that was read first is the result. Buckets that were given
+ * away (V7) are the one case where a search that found nothing must look again: so all do.
  *
  * WRITERS search without the lock, like loads, but from a header that is not LOCKED; then make ready what they need (a record, an
- * overflow bucket); then take the lock by a CAS on that very header. If it succeeds no section has changed which keys there are since, and
- * what the search found still stands: the place of the key, or that it is absent. So user code (a custom `equal`) runs without a
- * lock, memory is had before the first visible step, and sections are short. If it fails they start over.
+ * overflow bucket); then take the lock by a CAS on that very header. If it succeeds no section has changed which keys there are
+ * since, and what the search found still stands: the place of the key, or that it is absent. So user code (a custom `equal`) runs
+ * without a lock, memory is had before the first visible step, and sections are short. If it fails they start over.
  *
- * ACROSS KEYS. Of two threads that each write one key and then load the other's, one must see what the other wrote. If a section ended with a
- * seq_cst exchange, that would be plain; but each write would pay for a second locked instruction. So it ends with a plain store. That store, and all that
- * the section wrote, may still be in the processor's store buffer when the operation has returned; whoever meets the lock pays.
- * The CAS that takes the lock is seen at once. A search that reads a header which is not LOCKED, by seq_cst, reads it before that CAS in the
- * one order of these operations, or after the section's end: nothing is hidden from it. If it is LOCKED, the section goes on, or is over and in a
- * buffer. The search waits for some pauses; if the lock is still there it calls heavy() (membarrier.h), and goes on without it. Each
- * section is followed by a light() (SECTIONS of thread.h) before its operation goes on or returns. If light() came first, the search
- * sees all that the section did. If heavy() came first, what the searching thread did before it is seen by all that the section's thread loads after its light().
- * So let X write x and load y, Y write y and load x, and let X's CAS be the first. X may miss y. Y looks for x after its own CAS, so after
- * X's: it finds the section's end, and sees x; or the lock, and then it sees x, or X loads y after Y's heavy() and sees y.
- * A lock hides no more than its own section. What came before had ended when the lock was taken. What comes after begins after the search has read the
- * header, which may count as earlier. Nor does moving hide anything: who works in next has read MOVED, where the search had still read LOCKED, and
- * so came later; and after heavy() the header is read once more.
- * (That two readers agree on the order of two writers' values needs stores that all other threads see at once: multi-copy atomicity, as on
- * x86, ARMv8, RISC-V; not POWER. If heavy() fails, as by a seccomp filter that came later, a write may be missed for as long as it stays in the
- * buffer, after PATIENCE pauses.)
+ * ACROSS KEYS. Of two threads that each write one key and then load the other's, one must see what the other wrote. If a section
+ * ended with a seq_cst exchange, that would be plain; but each write would pay for a second locked instruction. So it ends with a
+ * plain store. That store, and all that the section wrote, may still be in the processor's store buffer when the operation has
+ * returned; whoever meets the lock pays. The CAS that takes the lock is seen at once. A search that reads a header which is not
+ * LOCKED, by seq_cst, reads it before that CAS in the one order of these operations, or after the section's end: nothing is hidden
+ * from it. If it is LOCKED, the section goes on, or is over and in a buffer. The search waits for some pauses; if the lock is still
+ * there it calls heavy() (membarrier.h), and goes on without it. Each section is followed by a light() (SECTIONS of thread.h)
+ * before its operation goes on or returns. If light() came first, the search sees all that the section did. If heavy() came first,
+ * what the searching thread did before it is seen by all that the section's thread loads after its light(). So let X write x and
+ * load y, Y write y and load x, and let X's CAS be the first. X may miss y. Y looks for x after its own CAS, so after X's: it finds
+ * the section's end, and sees x; or the lock, and then it sees x, or X loads y after Y's heavy() and sees y. A lock hides no more
+ * than its own section. What came before had ended when the lock was taken. What comes after begins after the search has read the
+ * header, which may count as earlier. Nor does moving hide anything: who works in next has read MOVED, where the search had still
+ * read LOCKED, and so came later; and after heavy() the header is read once more.
+ * (That two readers agree on the order of two writers' values needs stores that all other threads see at once: multi-copy
+ * atomicity, as on x86, ARMv8, RISC-V; not POWER. If heavy() fails, as by a seccomp filter that came later, a write may be missed
+ * for as long as it stays in the buffer, after PATIENCE pauses.)
  *
  * GROWTH. A table is full when a quarter as many overflow buckets are in use as there are buckets: by Poisson's distribution that
  * is at 2.5 keys a bucket, and it needs no count of keys. A table with 5/8 of a key a bucket is halved. Every writer that finds a
@@ -87,59 +88,68 @@
  * By reserve a table grows sixteenfold at once, and none is halved below what was reserved.
  * A few keys that flood one bucket do not make a table grow: it grows only if it has a key a bucket on average.
  *
- * RESEEDING. A chain of more than FLOOD overflow buckets in a table that is not too small is no chance: somebody has learnt the map's secrets (by
- * the order of walks, say), and chooses keys. (Or a custom hash is poor: then other secrets may not help, which is tried first, on
- * the keys of that chain.) So a next of the same size is made, whose `type` has other secrets, and all is moved as ever; but a bucket's
- * keys go anywhere in next, each into its bucket under that one's lock, while others may be working there with keys that have
- * been moved. V1 holds as it stands. (A bucket whose chain others keep changing while its keys are hashed is left for later. With an allocator
- * of the user's, zeroing next takes one operation a moment for each megabyte; a chain that was flooded for long is moved in one section.) A search that goes on to a table with another type hashes its key again. Integers are
- * stored as their other hash; records have room for two hashes, by the number of the secrets, odd or even: the other one is written under the
- * lock of the old bucket, which nobody reads by it, and read by it only in next. The user's hash function runs before the lock is taken; if
- * the lock is had then, the chain is still what was hashed. The number of keys must double between two changes, or be halved, or all cleared.
+ * RESEEDING. A chain of more than FLOOD overflow buckets in a table that is not too small is no chance: somebody has learnt the
+ * map's secrets (by the order of walks, say), and chooses keys. (Or a custom hash is poor: then other secrets may not help, which
+ * is tried first, on the keys of that chain.) So a next of the same size is made, whose `type` has other secrets, and all is moved
+ * as ever; but a bucket's keys go anywhere in next, each into its bucket under that one's lock, while others may be working there
+ * with keys that have been moved. V1 holds as it stands. (A bucket whose chain others keep changing while its keys are hashed is
+ * left for later. With an allocator of the user's, zeroing next takes one operation a moment for each megabyte; a chain that was
+ * flooded for long is moved in one section.) A search that goes on to a table with another type hashes its key again. Integers are
+ * stored as their other hash; records have room for two hashes, by the number of the secrets, odd or even: the other one is written
+ * under the lock of the old bucket, which nobody reads by it, and read by it only in next. The user's hash function runs before the
+ * lock is taken; if the lock is had then, the chain is still what was hashed. The number of keys must double between two changes,
+ * or be halved, or all cleared.
  *
- * KEPT RECORDS. When a string is deleted, or bytes, that takes its value from it and no more: its record stays in the slot, which is then *kept*, as in the other
- * engine an entry stays in `read` with the pointer nil. If the key comes back, it is *revived*: it gets a value where it was, in a section
- * with a new version as for any new key, and nothing is allocated, copied, retired, or to be fetched by other processors. Who wants a slot for another key takes one that is
- * free; then one that is kept, whose record it *evicts*, as the other engine expunges; then an overflow bucket. To evict is a deletion of its own in
- * the section of the insert: the word becomes 0, and the header gets a further version, LOCKED still, before the slot is filled. (A walk that began in this section
- * may have read the old word. It must not take the new key's value for the old one's. Searches of records read the value first: see below.) Moving leaves behind what is kept, and an overflow bucket that is unlinked goes with
- * all that it keeps. Whatever leaves a bucket is retired after the section. So no more is kept than the table has room for. Not kept are large records, of more than
- * KEEP_BYTES; those of custom keys, whose drop the user may be waiting for; and those of a table of more than 2^KEEP_BITS buckets, which with its records is likely to be out of the
- * processor's caches: there a record that is evicted, long after its key was deleted, is a miss, and costs more than is won where one is revived.
+ * KEPT RECORDS. When a string is deleted, or bytes, that takes its value from it and no more: its record stays in the slot, which
+ * is then *kept*, as in the other engine an entry stays in `read` with the pointer nil. If the key comes back, it is *revived*: it
+ * gets a value where it was, in a section with a new version as for any new key, and nothing is allocated, copied, retired, or to
+ * be fetched by other processors. Who wants a slot for another key takes one that is free; then one that is kept, whose record it
+ * *evicts*, as the other engine expunges; then an overflow bucket. To evict is a deletion of its own in the section of the insert:
+ * the word becomes 0, and the header gets a further version, LOCKED still, before the slot is filled. (A walk that began in this
+ * section may have read the old word. It must not take the new key's value for the old one's. Searches of records read the value
+ * first: see above.) Moving leaves behind what is kept, and an overflow bucket that is unlinked goes with all that it keeps.
+ * Whatever leaves a bucket is retired after the section. So no more is kept than the table has room for. Not kept are large
+ * records, of more than KEEP_BYTES; those of custom keys, whose drop the user may be waiting for; and those of a table of more than
+ * 2^KEEP_BITS buckets, which with its records is likely to be out of the processor's caches: there a record that is evicted, long
+ * after its key was deleted, is a miss, and costs more than is won where one is revived.
  *
- * clear puts a fresh table in the root, by the same hash function: its instant. Operations that had found the old root before count as done before the
- * clear. What the old tables still hold is freed with them, after a grace period. The count of keys is of an era, the time between
- * two clears, so that late operations do not disturb it.
+ * clear puts a fresh table in the root, by the same hash function: its instant. Operations that had found the old root before count
+ * as done before the clear. What the old tables still hold is freed with them, after a grace period. The count of keys is of an
+ * era, the time between two clears, so that late operations do not disturb it.
  *
- * Who has what: root: CAS by anybody. seeds: CAS by who set `growing`; they live as long as the map. A bucket: the holder of its lock. next: who set `growing`. A bucket of next before
- * MOVED: its mover. Overflow buckets: a stack of those given away, and an index up to which they were used at all.
+ * Who has what: root: CAS by anybody. seeds: CAS by who set `growing`; they live as long as the map. A bucket: the holder of its
+ * lock. next: who set `growing`. A bucket of next before MOVED: its mover. Overflow buckets: a stack of those given away, and an
+ * index up to which they were used at all.
  *
  * PAIRS
  *   P1  root: stored by CAS, seq_cst, and loaded seq_cst: who sees a table sees it made.
- *   P2  header: the lock is taken by CAS, seq_cst, and given back by release; a further version within a section is stored by release, too; a search begins with a seq_cst load. Its second look
- *       may be relaxed: it comes after loads by acquire from the stores by release of a section, which came after that
- *       section's CAS. (Across keys: with light() and heavy(), see there.)
- *   P3  word: stored by release in a section (or before the bucket is anybody's), read by acquire: the record, or what the version was. A
- *       record's hash, too: who is still in a table two changes of secrets ago, and reads the latest, finds the old bucket MOVED.
+ *   P2  header: the lock is taken by CAS, seq_cst, and given back by release; a further version within a section is stored by
+ *       release, too; a search begins with a seq_cst load. Its second look may be relaxed: it comes after loads by acquire from the
+ *       stores by release of a section, which came after that section's CAS. (Across keys: with light() and heavy(), see there.)
+ *   P3  word: stored by release in a section (or before the bucket is anybody's), read by acquire: the record, or what the version
+ *       was. A record's hash, too: who is still in a table two changes of secrets ago, and reads the latest, finds the old bucket
+ *       MOVED.
  *   P4  value: stored by release in a section, loaded by seq_cst: publishes what the value points to.
  *   P5  tags and link: stored by release in a section, read by acquire: an overflow bucket is made before it is linked.
  *   P6  next: stored seq_cst, read by acquire: who finds one finds it made.
- *   P7  overflow: a segment is published by CAS; buckets that were given away pass by CAS on the stack's head, acq_rel, so that the next
- *       user comes after the section that unlinked them.
+ *   P7  overflow: a segment is published by CAS; buckets that were given away pass by CAS on the stack's head, acq_rel, so that the
+ *       next user comes after the section that unlinked them.
  *   P8  moved: counted by acq_rel; who counts the last comes after all moving.
- *   P9  ages: bumped seq_cst, read seq_cst under the lock: see V9. The age of a record: stored by release when it is revived, read by acquire,
- *       so that who sees one of a later section sees its version.
- *   P10 walkers is counted, then `reseeding` of the root read; `reseeding` set, then walkers read: all seq_cst, so that one sees the
- *       other's. A walk that reads another root's than who sets it came before or after that root.
+ *   P9  ages: bumped seq_cst, read seq_cst under the lock: see V9. (The age of a record is published with its word: P3.)
+ *   P10 walkers is counted, then `reseeding` of the root read; `reseeding` set, then walkers read: all seq_cst, so that one sees
+ *       the other's. A walk that reads another root's than who sets it came before or after that root.
  *
- * PROGRESS. A walk blocks while its map is reseeded, unless it ends that itself. load: lock-free: it starts over only when a writer of the same bucket got on. It does not
- * wait for the holder of a lock that it meets: after PATIENCE pauses and one system call it goes on. Writers block on one bucket's lock, for
- * the length of a section. Every operation: bounded work, whatever the size of the table, for chains of bounded length.
+ * PROGRESS. A walk blocks while its map is reseeded, unless it ends that itself. load: lock-free: it starts over only when a writer
+ * of the same bucket got on. It does not wait for the holder of a lock that it meets: after PATIENCE pauses and one system call it
+ * goes on. Writers block on one bucket's lock, for the length of a section. Every operation: bounded work, whatever the size of the
+ * table, for chains of bounded length.
  *
  * REFERENCES. Buckets of a cache line with in-place updates and lock-free reads: CLHT (T. David, R. Guerraoui, V. Trigonakis,
- * Asynchronized Concurrency, ASPLOS 2015). The fence on the side of who meets a lock: asymmetric Dekker synchronization (D. Dice, H. Huang, M. Yang, 2001), by membarrier(2). Versions beside locks: optimistic locking of OPTIK (Guerraoui, Trigonakis, PPoPP 2016), seqlocks
- * (H.-J. Boehm, Can seqlocks get along with programming language memory models?, MSPC 2012). Moving by writers a few buckets at a time: the
- * linear hashing of W. Litwin (VLDB 1980) in the form that Redis and Java's ConcurrentHashMap have made common.
+ * Asynchronized Concurrency, ASPLOS 2015). The fence on the side of who meets a lock: asymmetric Dekker synchronization (D. Dice,
+ * H. Huang, M. Yang, 2001), by membarrier(2). Versions beside locks: optimistic locking of OPTIK (Guerraoui, Trigonakis, PPoPP
+ * 2016), seqlocks (H.-J. Boehm, Can seqlocks get along with programming language memory models?, MSPC 2012). Moving by writers a
+ * few buckets at a time: the linear hashing of W. Litwin (VLDB 1980) in the form that Redis and Java's ConcurrentHashMap have made
+ * common.
  */
 #ifndef SYNCMAP_FLAT_H
 #define SYNCMAP_FLAT_H

@@ -2,10 +2,10 @@
  *
  * Engine 2, flat: locks, and growth and shrinking. The essay is in flat.h.
  *
- * A table is moved in groups: one bucket to two of a table twice as large (or up to TARGETS, see reserve), or two to one of a table half the size. All of a
- * group is locked, copied, and MOVED; nobody else is in the buckets that it goes to (V8), so these are simply written. How many
- * overflow buckets of next that takes is counted before the lock is taken, and they are taken then, too (V6). It is never more
- * than the group has: entries that fill k buckets beyond the first need no more than k when they are split.
+ * A table is moved in groups: one bucket to two of a table twice as large (or up to TARGETS, see reserve), or two to one of a table
+ * half the size. All of a group is locked, copied, and MOVED; nobody else is in the buckets that it goes to (V8), so these are
+ * simply written. How many overflow buckets of next that takes is counted before the lock is taken, and they are taken then, too
+ * (V6). It is never more than the group has: entries that fill k buckets beyond the first need no more than k when they are split.
  */
 #include "flat.h"
 
@@ -474,8 +474,8 @@ static bool flat_begin_reseeding(struct flat *m, struct flat_table *t)
 enum resized { RESIZE_BEGUN, RESIZE_NOT_NOW, RESIZE_NO_MEMORY };
 
 /* Has a next made for a table, if it is the root and has none. type: its own, or one with other secrets. NOT_NOW: it is not, another does it, or a
- * walk does not let it have other secrets. (Memory is had before `growing` is set: who waits for that to end, as a reserve does, waits for nobody's allocator,
- * which may be what has called it.) */
+ * walk does not let it have other secrets. (Memory is had before `growing` is set: who waits for that to end, as a reserve does,
+ * waits for nobody's allocator, which may be what has called it.) */
 static enum resized flat_resize(struct flat *m, struct flat_table *t, uint64_t buckets, const struct key_type *type)
 {
     bool growing = false;
@@ -599,7 +599,8 @@ static NOINLINE void flat_flood_slow(struct flat *m, struct flat_table *t, struc
 /* ---- reserve ---- */
 
 /* The keys that so many buckets hold, and do not grow: 2.25 a bucket, where GROWTH takes 2.5. How many overflow buckets they need is
- * a matter of chance, which has more play in small tables: these are made to hold fewer, so that six standard deviations are to spare. */
+ * a matter of chance, which has more play in small tables: these are made to hold fewer, so that six standard deviations are to
+ * spare. */
 static uint64_t buckets_hold(uint64_t buckets)
 {
     uint64_t keys = buckets / 4 * 9 + buckets % 4 * 9 / 4;

@@ -2,18 +2,18 @@
  *
  * Engine 2, flat: iteration. The essay is in flat.h.
  *
- * A walk goes by the hash, from 0 to 2^64 - 1, bucket by bucket, and its place is one number: all keys with a smaller hash are behind
- * it. A bucket is a range of hashes in every table, so that place means the same whatever was moved since. Each bucket is read
- * like a search reads it, with a second look at the header, into a buffer; when that is half full, with nothing held, the keys are
- * visited whose hash is not behind the place. So no key is visited twice (its hash is passed once), and none is missed that stays (its bucket is read
- * while it is there).
+ * A walk goes by the hash, from 0 to 2^64 - 1, bucket by bucket, and its place is one number: all keys with a smaller hash are
+ * behind it. A bucket is a range of hashes in every table, so that place means the same whatever was moved since. Each bucket is
+ * read like a search reads it, with a second look at the header, into a buffer; when that is half full, with nothing held, the keys
+ * are visited whose hash is not behind the place. So no key is visited twice (its hash is passed once), and none is missed that
+ * stays (its bucket is read while it is there).
  *
  * A bucket that has more keys than fit into the buffer (its table could not be moved for a while, or the hash is poor) is read more
  * than once: each time those with the smallest hashes are kept, and visited but for the largest of these hashes, where the next
- * reading begins. Only keys with one and the same hash, more than fit, need *rounds*: each takes those with the smallest words, which are
- * addresses of records, above the last round's. A record that is added meanwhile could have any address, so only records are
- * visited whose age is below the number that `ages` was bumped to when the rounds began (V9). Rounds stay in the table where they
- * began, also when the bucket is moved: what it held then stays there for as long as the walk is pinned.
+ * reading begins. Only keys with one and the same hash, more than fit, need *rounds*: each takes those with the smallest words,
+ * which are addresses of records, above the last round's. A record that is added meanwhile could have any address, so only records
+ * are visited whose age is below the number that `ages` was bumped to when the rounds began (V9). Rounds stay in the table where
+ * they began, also when the bucket is moved: what it held then stays there for as long as the walk is pinned.
  */
 #include "flat.h"
 
@@ -75,7 +75,7 @@ static bool walk_round_wants(const struct walk *w, uint64_t word)
 {
     if (w->again && word <= w->above)
         return false;
-    return w->type->kind == SYNCMAP_U64 || ld_acquire(&word_record(word)->age) < w->age; /* P9 */
+    return w->type->kind == SYNCMAP_U64 || ld_relaxed(&word_record(word)->age) < w->age; /* P9; relaxed: P3 */
 }
 
 /* What the smallest are kept of. */

@@ -61,14 +61,15 @@
  * it was given (which takes all that was retired before), then for the tag of that pass to be free to go,
  * then for every batch that had been given out until then to be done (P3). Lasts go in the order they came.
  *
- * AMORTIZED. Objects that are freed by the hundred overflow what the allocator keeps for the thread, and go the slow way, past its locks (D. Kim,
- * T. Brown, A. Singh, Are your epochs too epic? Batch free can be harmful, PPoPP 2024). So unless it is much, or a last thing waits, a writer leaves what
- * its pass has found in `ready` of its record, and releases 2 * RECLAIM_SHARE of it each time it has retired RECLAIM_SHARE; what is left when
- * it has retired enough for its next pass is released before that. The record shows `freeing` until all is done, so lasts wait for it.
- * To release, its thread takes the list whole, by exchange, and puts the rest back. Others take it over in the same way, in a
- * pass, and the number with it: where a last thing waits, or somebody wants all released; where the record's thread is gone; or when it is
- * RECLAIM_IDLE passes old. What was taken over, or taken up (UNFINISHED), is released at once, and all that the pass has found with it: if it were left ready
- * again, with its old number, the next pass would take it over at once, and so on, and nobody have the time to release it.
+ * AMORTIZED. Objects that are freed by the hundred overflow what the allocator keeps for the thread, and go the slow way, past its
+ * locks (D. Kim, T. Brown, A. Singh, Are your epochs too epic? Batch free can be harmful, PPoPP 2024). So unless it is much, or a
+ * last thing waits, a writer leaves what its pass has found in `ready` of its record, and releases 2 * RECLAIM_SHARE of it each
+ * time it has retired RECLAIM_SHARE; what is left when it has retired enough for its next pass is released before that. The record
+ * shows `freeing` until all is done, so lasts wait for it. To release, its thread takes the list whole, by exchange, and puts the
+ * rest back. Others take it over in the same way, in a pass, and the number with it: where a last thing waits, or somebody wants
+ * all released; where the record's thread is gone; or when it is RECLAIM_IDLE passes old. What was taken over, or taken up
+ * (UNFINISHED), is released at once, and all that the pass has found with it: if it were left ready again, with its old number, the
+ * next pass would take it over at once, and so on, and nobody have the time to release it.
  *
  * UNFINISHED. A thread that came to collect is not to release whole tables, or thousands of objects, before it may go on: after
  * RECLAIM_BUDGET of them, or a part of a large one, it leaves the rest on `unfinished`, which the next pass takes up before what
@@ -83,10 +84,10 @@
  * pin_owner set, and then the handler's own pin made it 2. Pushing to `retired` is one CAS, so a
  * load that promotes (read_dirty.c) may retire in a handler; collecting is left to writers, as it calls free.
  *
- * MEMORY. Garbage is counted in bytes and in pieces: a thread tries a pass after RECLAIM_WORK pieces, each
- * RECLAIM_PIECE bytes counting as one more; and when something large was retired by whatever thread, all
- * writers try sooner. A try ends before its heavy() if a reader is in the way already. A thread that does nothing more may keep some
- * RECLAIM_WORK pieces ready, less than RECLAIM_LARGE bytes, until somebody else writes.
+ * MEMORY. Garbage is counted in bytes and in pieces: a thread tries a pass after RECLAIM_WORK pieces, each RECLAIM_PIECE bytes
+ * counting as one more; and when something large was retired by whatever thread, all writers try sooner. A try ends before its
+ * heavy() if a reader is in the way already. A thread that does nothing more may keep some RECLAIM_WORK pieces ready, less than
+ * RECLAIM_LARGE bytes, until somebody else writes.
  *
  * THREADS WITHOUT A RECORD (T3 of thread.h) share one: thread_shared.epoch holds the epoch of whoever pinned it first
  * and, in its low SHARED_BITS bits, how many have. Joining an older pin is safe (e is only smaller).

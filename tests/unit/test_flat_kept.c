@@ -155,21 +155,6 @@ static void found_kept(void **state)
     finish_map(k.f.m, &counting);
 }
 
-/* A record that is revived has the age of a new one (V9). */
-static void as_young_as_new(void **state)
-{
-    (void)state;
-    struct kept k = begin(BUCKETS);
-    put_some(&k, 0, 2);
-    uint64_t age = ld_relaxed(&record_of(&k, 0)->age);
-    add_seq_cst(&k.f.flat->ages, 1); /* a walk begins its rounds */
-    assert_int_equal(take(&k, 0), 1);
-    assert_int_equal(put(&k, 0), 0);
-    assert_int_equal(ld_relaxed(&record_of(&k, 0)->age), age + 1);
-    assert_int_equal(ld_relaxed(&record_of(&k, 1)->age), age);
-    finish_map(k.f.m, &counting);
-}
-
 /* A kept slot with the tag of another key that is there: a load of that one passes it by, and of a third finds nothing. */
 static void with_one_tag(void **state)
 {
@@ -500,7 +485,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(revived),
         cmocka_unit_test(found_kept),
-        cmocka_unit_test(as_young_as_new),
         cmocka_unit_test(with_one_tag),
         cmocka_unit_test(slots_in_order),
         cmocka_unit_test(search_beside_an_eviction),
