@@ -18,7 +18,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { KEYS_MAX = 24, HELD_MAX = 16, DEPTH_MAX = 2, PINS_MAX = 5, MAPS = 2 };
+enum { KEYS_MAX = 24, HELD_MAX = 16, DEPTH_MAX = 2, PINS_MAX = 5, MAPS = 2, BATCH_MAX = 64 };
 
 /* A key's content, and the first key that has the same: results are looked up under that one. */
 struct fuzz_key {
@@ -32,6 +32,13 @@ struct side {
     struct bed bed; /* bed.map is NULL while there is no map */
     struct reference reference;
     uint64_t changed[KEYS_MAX]; /* by which call */
+    struct {
+        syncmap_cursor cursor;
+        bool begun;
+        bool busy; /* a call goes on: one cursor is not for two */
+        uint64_t began; /* by which call */
+        bool seen[KEYS_MAX];
+    } scan; /* goes on through many calls */
 };
 
 struct machine {
@@ -324,6 +331,44 @@ static void call_misses(struct call *c)
     }
 }
 
+static void call_many(struct call *c)
+{
+    static const uint8_t counts[] = {1, 2, 3, 5, 8, 17, 40, BATCH_MAX};
+    struct machine *m = c->m;
+    size_t count = counts[c->argument / 4 % 8];
+    syncmap_key keys[BATCH_MAX];
+    void *rooms[BATCH_MAX], *values[BATCH_MAX];
+    bool present[BATCH_MAX], all = true, told = c->argument / 32 % 2;
+    uint64_t index[BATCH_MAX];
+    for (size_t i = 0; i < count; i++) {
+        index[i] = (c->index + i) % m->keys;
+        keys[i] = key_of(m, index[i], &rooms[i]);
+        index[i] = m->key[index[i]].same;
+    }
+    handed_begin(m->ownership);
+    int result = syncmap_load_many(c->map, count, keys, c->wanted ? values : NULL, told ? present : NULL);
+    for (size_t i = 0; i < count; i++) {
+        void *expected;
+        bool there = reference_load(&c->side->reference, index[i], &expected);
+        all = all && there;
+        CHECK(!told || present[i] == there);
+        free(rooms[i]);
+        if (!c->wanted) continue;
+        CHECK(values[i] == expected);
+        hold(m, values[i], index[i]);
+        handed_done(m->ownership, values[i]);
+    }
+    CHECK(result == all);
+    handed_end(m->ownership);
+}
+
+static void call_reserve(struct call *c)
+{
+    static const uint16_t keys[] = {0, 1, 7, 20, 50, 100, 300, 1000};
+    int result = syncmap_reserve(c->map, keys[c->argument / 4 % 8]);
+    if (!refused(c, result, true)) CHECK(result == 0);
+}
+
 /* ---- calls from callbacks ---- */
 
 static void call(struct machine *m);
@@ -364,7 +409,7 @@ struct walk {
     unsigned left; /* visits until it stops; 0: at none */
     uint64_t began, visits;
     bool nests, stopped;
-    bool seen[KEYS_MAX];
+    bool *seen;
     syncmap_key first;
 };
 
@@ -387,23 +432,64 @@ static bool visit(syncmap_key key, void *value, void *context)
     if (walk->nests && m->left > 0) call(m);
     if (value) value_check(value, index);
     handed_done(m->ownership, value);
-    walk->stopped = walk->left != 0 && --walk->left == 0;
+    if (walk->left != 0 && --walk->left == 0) walk->stopped = true;
     return !walk->stopped;
+}
+
+/* All that a walk saw, if it went through to the end. */
+static void walk_check(const struct walk *walk)
+{
+    const struct machine *m = walk->c->m;
+    struct side *side = walk->c->side;
+    for (uint64_t i = 0; i < m->keys; i++) {
+        if (m->key[i].same != i || side->changed[i] >= walk->began) continue;
+        CHECK(walk->seen[i] == reference_load(&side->reference, i, NULL));
+    }
 }
 
 static void call_range(struct call *c)
 {
     struct machine *m = c->m;
-    struct walk walk = {.c = c, .left = c->argument % 16u / 2u, .began = m->calls, .nests = c->argument / 16 % 2};
+    bool seen[KEYS_MAX] = {false};
+    struct walk walk = {.c = c, .left = c->argument % 16u / 2u, .began = m->calls, .nests = c->argument / 16 % 2, .seen = seen};
     if (m->depth == DEPTH_MAX) walk.nests = false;
     m->depth++;
     int result = syncmap_range(c->map, visit, &walk);
     m->depth--;
     CHECK(result == !walk.stopped);
-    for (uint64_t i = 0; i < m->keys && result == 1; i++) {
-        if (m->key[i].same != i || c->side->changed[i] >= walk.began) continue;
-        CHECK(walk.seen[i] == reference_load(&c->side->reference, i, NULL));
+    if (result == 1) walk_check(&walk);
+}
+
+/* The next keys of this map's scan. (There are too few keys for other secrets: no error.) */
+static void call_scan(struct call *c)
+{
+    struct machine *m = c->m;
+    struct side *side = c->side;
+    size_t count = c->argument / 4 % 8;
+    if (side->scan.busy) return;
+    if (!side->scan.begun) {
+        memset(&side->scan, 0, sizeof side->scan);
+        side->scan.begun = true;
+        side->scan.began = m->calls;
     }
+    struct walk walk = {.c = c, .began = side->scan.began, .nests = c->argument / 32 % 2 && m->depth < DEPTH_MAX,
+                        .left = c->argument / 64 % 2 * (1 + (unsigned)count / 2), .seen = side->scan.seen};
+    side->scan.busy = true;
+    m->depth++;
+    int result = syncmap_scan(c->map, &side->scan.cursor, count, visit, &walk);
+    m->depth--;
+    if (m->config->hash == TEST_HASH_GOOD) CHECK(walk.visits <= count + !count);
+    if (result == 1) {
+        CHECK(walk.stopped || walk.visits >= count + !count);
+    } else {
+        CHECK(result == 0);
+        walk_check(&walk);
+        CHECK(syncmap_scan(c->map, &side->scan.cursor, 1, NULL, NULL) == SYNCMAP_EINVAL);
+        walk.visits = 0;
+        CHECK(syncmap_scan(c->map, &side->scan.cursor, 1, visit, &walk) == 0 && walk.visits == 0);
+        side->scan.begun = false;
+    }
+    side->scan.busy = false;
 }
 
 static void call_clear(struct call *c)
@@ -414,7 +500,7 @@ static void call_clear(struct call *c)
     for (uint64_t i = 0; i < c->m->keys; i++) c->side->changed[i] = c->m->calls;
 }
 
-/* All of a map, by load, range and len. It changes the state of the engine, so an input asks for it. */
+/* All of a map, by load, load_many, range, scan and len. It changes the state of the engine, so an input asks for it. */
 static void compare(struct machine *m, struct side *side)
 {
     struct call c = {.m = m, .side = side, .wanted = true, .map = side->bed.map};
@@ -425,7 +511,12 @@ static void compare(struct machine *m, struct side *side)
         call_load(&c);
         free(room);
     }
+    c.argument = 5 * 4 + 32; /* more than there are keys, told whether they are there */
+    call_many(&c);
+    c.argument = 0;
     call_range(&c);
+    do call_scan(&c);
+    while (side->scan.begun && !side->scan.busy);
     CHECK(syncmap_len(c.map) == reference_len(&side->reference));
 }
 
@@ -481,6 +572,11 @@ static void refuse_key(struct call *c, syncmap *map, syncmap_key bad)
     CHECK(syncmap_swap(map, bad, value, &out) == SYNCMAP_EINVAL);
     CHECK(syncmap_compare_and_swap(map, bad, value, value) == SYNCMAP_EINVAL);
     CHECK(syncmap_compare_and_delete(map, bad, value) == SYNCMAP_EINVAL);
+    syncmap_key keys[3] = {c->key, c->key, bad};
+    void *values[3] = {c, c, c};
+    bool present[3] = {true, true, true};
+    CHECK(syncmap_load_many(map, 3, keys, values, present) == SYNCMAP_EINVAL);
+    for (int i = 0; i < 3; i++) CHECK(values[i] == c && present[i]);
     CHECK(out == c);
 }
 
@@ -492,6 +588,8 @@ static void call_invalid(struct call *c)
     case 0:
         refuse_key(c, NULL, c->key);
         CHECK(syncmap_range(NULL, visit, c) == SYNCMAP_EINVAL);
+        CHECK(syncmap_scan(NULL, &(syncmap_cursor){0}, 1, visit, c) == SYNCMAP_EINVAL);
+        CHECK(syncmap_reserve(NULL, 1) == SYNCMAP_EINVAL);
         CHECK(syncmap_clear(NULL) == SYNCMAP_EINVAL);
         CHECK(syncmap_len(NULL) == 0);
         break;
@@ -504,6 +602,8 @@ static void call_invalid(struct call *c)
         break;
     default:
         CHECK(syncmap_range(c->map, NULL, c) == SYNCMAP_EINVAL);
+        CHECK(syncmap_scan(c->map, NULL, 1, visit, c) == SYNCMAP_EINVAL);
+        CHECK(syncmap_load_many(c->map, 1, NULL, NULL, NULL) == SYNCMAP_EINVAL);
         CHECK(syncmap_retire(c, NULL) == SYNCMAP_EINVAL);
         errno = 0;
         CHECK(syncmap_new((enum syncmap_kind)(SYNCMAP_CUSTOM + 1), NULL) == NULL && errno == EINVAL);
@@ -545,6 +645,7 @@ static void call_other(struct call *c)
     }
     syncmap_free(side->bed.map);
     side->bed.map = NULL;
+    side->scan.begun = false;
     CHECK(reference_clear(&side->reference) == 0);
 }
 
@@ -591,7 +692,13 @@ static void dispatch(struct call *c, uint8_t operation)
     case 16: call_other(c); break;
     case 17: call_share(c); break;
     case 18: compare(m, c->side); break;
-    default: call_store(c); break;
+    default: /* these shared a number when the corpus was made */
+        switch (c->argument % 4) {
+        case 0: call_reserve(c); break;
+        case 1: call_many(c); break;
+        case 2: call_scan(c); break;
+        default: call_store(c); break;
+        }
     }
 }
 

@@ -12,7 +12,7 @@ rm -rf "$out/new"
 mkdir -p "$out/new" "$out/findings"
 
 "$cc" -std=c11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wpedantic -fno-omit-frame-pointer \
-  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -DSYNCMAP_DEBUG=1 -DSYNCMAP_RECLAIM_WORK=1 \
+  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -DSYNCMAP_DEBUG=1 -DSYNCMAP_RECLAIM_WORK=1 -DSYNCMAP_FLAT_CACHED=0 \
   -Iinclude -Itests src/syncmap.c tests/fuzz/fuzz_map.c tests/support/{support,harness,reference}.c \
   -pthread -o "$out/fuzz_map"
 

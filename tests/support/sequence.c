@@ -28,17 +28,20 @@ enum operation {
     RANGE,
     CLEAR,
     MISSES, /* loads of a key that is never stored, often enough to have dirty promoted */
+    MANY,   /* load_many */
+    SCAN,   /* from its beginning to its end, in calls of any length */
+    RESERVE,
     OPERATIONS
 };
 
 /* How often each operation is called. The states of the engine's entries need different mixes to be reached: range and
  * clear end them all, deletes between promotions leave emptied and expunged entries. */
 static const uint8_t profiles[][OPERATIONS] = {
-    {10, 10, 10, 10, 10, 10, 10, 10, 4, 1, 4},
-    {4, 20, 6, 4, 16, 4, 4, 4, 0, 0, 6},
-    {8, 6, 12, 12, 6, 6, 8, 8, 0, 0, 12},
-    {20, 4, 4, 2, 4, 2, 14, 14, 1, 0, 2},
-    {2, 10, 4, 4, 10, 10, 2, 2, 8, 2, 0},
+    {10, 10, 10, 10, 10, 10, 10, 10, 4, 1, 4, 4, 4, 1},
+    {4, 20, 6, 4, 16, 4, 4, 4, 0, 0, 6, 2, 0, 0},
+    {8, 6, 12, 12, 6, 6, 8, 8, 0, 0, 12, 4, 0, 1},
+    {20, 4, 4, 2, 4, 2, 14, 14, 1, 0, 2, 8, 1, 0},
+    {2, 10, 4, 4, 10, 10, 2, 2, 8, 2, 0, 1, 6, 2},
 };
 enum { PROFILES = sizeof profiles / sizeof profiles[0] };
 
@@ -281,6 +284,51 @@ static void call_range(struct sequence *s)
     CHECK(partial.visits == (stops ? stop : len));
 }
 
+static void call_scan(struct sequence *s)
+{
+    size_t len = reference_len(&s->reference);
+    struct partial partial = {.s = s};
+    syncmap_cursor cursor = {0};
+    for (int result = 1; result != 0;) {
+        size_t before = partial.visits, count = (size_t)rng_below(&s->rng, s->keys + 1);
+        result = syncmap_scan(s->bed.map, &cursor, count, visit_partial, &partial);
+        CHECK(result == 0 || (result == 1 && partial.visits - before >= count + !count));
+        if (s->bed.config->hash == TEST_HASH_GOOD) CHECK(partial.visits - before <= count + !count);
+    }
+    CHECK(partial.visits == len);
+}
+
+static void call_many(struct sequence *s)
+{
+    syncmap_key keys[2 * KEYS_MAX];
+    void *values[2 * KEYS_MAX];
+    bool present[2 * KEYS_MAX], all = true;
+    uint64_t room[2 * KEYS_MAX][KEY_BUFFER / 8], index[2 * KEYS_MAX];
+    size_t count = (size_t)rng_below(&s->rng, 2 * KEYS_MAX + 1);
+    for (size_t i = 0; i < count; i++) {
+        index[i] = rng_below(&s->rng, s->keys);
+        keys[i] = config_key(s->bed.config, index[i], (char *)(s->borrowed ? s->original[index[i]] : room[i]));
+    }
+    handed_begin(s->bed.ownership);
+    int result = syncmap_load_many(s->bed.map, count, keys, values, present);
+    for (size_t i = 0; i < count; i++) {
+        void *expected;
+        CHECK(present[i] == reference_load(&s->reference, index[i], &expected));
+        CHECK(values[i] == expected);
+        all = all && present[i];
+        if (values[i]) value_check(values[i], index[i]);
+        handed_done(s->bed.ownership, values[i]);
+    }
+    CHECK(result == all);
+    handed_end(s->bed.ownership);
+}
+
+static void call_reserve(struct sequence *s)
+{
+    int result = syncmap_reserve(s->bed.map, (size_t)rng_below(&s->rng, 4 * KEYS_MAX));
+    if (!out_of_memory(s, result)) CHECK(result == 0);
+}
+
 static void call_clear(struct sequence *s)
 {
     int result = syncmap_clear(s->bed.map);
@@ -309,6 +357,9 @@ static void call(struct sequence *s, enum operation operation, uint64_t index)
     case RANGE: call_range(s); break;
     case CLEAR: call_clear(s); break;
     case MISSES: call_misses(s); break;
+    case MANY: call_many(s); break;
+    case SCAN: call_scan(s); break;
+    case RESERVE: call_reserve(s); break;
     default: CHECK(!"an operation");
     }
 }
