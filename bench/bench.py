@@ -5,6 +5,7 @@
 For each repetition, and for each life (a command line of a runner: keys, n, threads, phases), all maps take turns, in an order
 that rotates. Each sample is a process of its own with a time limit. One whose threads had less than 0.9 of their
 processors is repeated, unless that is the map's own doing: it sleeps in front of its locks, or has helper threads of its own.
+So is one whose two processors were much nearer to each other, or much farther apart, than they usually are: in a virtual machine that changes.
 A row is the median of all repetitions with the least and the greatest.
 """
 import argparse
@@ -25,6 +26,8 @@ import samples  # noqa: E402
 from process import Runners, run  # noqa: E402
 
 REPEATS_MOST = 2   # of a disturbed sample
+REPEATS_SHORT = 8  # where the processors were elsewhere, and it does not take
+SHORT = 4.0        # seconds
 LEAST = 3          # repetitions, however long it takes
 HANGS_MOST = 2     # then a map is not started in this life again
 
@@ -80,6 +83,7 @@ class Bench:
         self.problems = []
         self.hangs = {}      # (life, map) -> how often
         self.repeats = 0
+        self.line = None     # ns that a cache line usually takes to the other processor and back
         self.reserve = 0.0   # seconds of what comes after the repetitions
 
     # ---- one sample
@@ -96,7 +100,7 @@ class Bench:
             curve_text = curve.read()
         try:
             head, results = samples.parse(outcome.stdout)
-            lines = samples.lines_of(results, life, self.cores)
+            lines = samples.lines_of(results, life, self.cores, self.line)
         except (ValueError, KeyError) as error:
             outcome.status, outcome.stderr = "failed", f"{outcome.stderr}\n{error!r}"
             head, lines = {}, []
@@ -105,6 +109,26 @@ class Bench:
                          "seconds": round(outcome.seconds, 3), "command": shlex.join(command), "results": results if lines else []})
         curve = samples.curve_of(curve_text) if outcome.status == "ok" else {}
         return outcome, {line.workload: line for line in lines}, curve
+
+    def measure_line(self):
+        """How far the processors usually are from each other. Returns a text for the report."""
+        able = [m for m in self.maps if m.file not in ("go", "java")]
+        if self.cores < 2 or not able or all(life.threads < 2 for life in self.lives):
+            return None
+        life = plan.Life("line", 1, 2, ("line",), plan.LINE_SECONDS)
+        _, lines, _ = self.process(life, able[0], 0)
+        if "line" not in lines:
+            return None
+        self.line = lines["line"].value
+        least, most = (lines[w].value for w in ("line_p10", "line_p90"))
+        return f"{self.line:.0f} ns (a tenth of the time below {least:.0f}, a tenth above {most:.0f})"
+
+    def to_repeat(self, life, lines, times):
+        """The phases that are to be repeated, when that was done so many times already."""
+        def bad(line):
+            return line.elsewhere or (times < REPEATS_MOST and line.mark == samples.DISTURBED)
+        return [phase for phase in life.phases if any(
+            life.workload(w) in lines and bad(lines[life.workload(w)]) for w in plan.workloads_of(phase))]
 
     def sample(self, life, the_map, repetition):
         """One process, and more where others disturbed it: of each workload, the one whose threads had most of their processors.
@@ -116,10 +140,8 @@ class Bench:
             return 0.0
         outcome, best, curve = self.process(life, the_map, repetition)
         seconds = outcome.seconds
-        for _ in range(REPEATS_MOST):
-            disturbed = [phase for phase in life.phases if any(
-                life.workload(w) in best and best[life.workload(w)].mark == samples.DISTURBED
-                for w in plan.workloads_of(phase))]
+        for times in range(REPEATS_SHORT if seconds < SHORT else REPEATS_MOST):
+            disturbed = self.to_repeat(life, best, times)
             if outcome.status != "ok" or not disturbed or not self.time_for(life, the_map, repetition):
                 break
             self.repeats += 1
@@ -128,7 +150,7 @@ class Bench:
                 outcome = again
                 break
             for workload in life.workloads(disturbed):
-                if workload in lines and lines[workload].share > best[workload].share:
+                if workload in lines and lines[workload].quality > best[workload].quality:
                     best[workload] = lines[workload]
                     curve = other_curve if workload == "insert" else curve
         if curve:
@@ -292,6 +314,10 @@ def main(arguments):
         return 0
     began = time.time()
     facts = machine.facts(arguments, options, began, absent)
+    line = bench.measure_line()
+    if line:
+        facts["machine"]["a cache line to the other processor and back"] = line
+        progress.line(f"a cache line to the other processor and back: {line}")
     done = bench.measure()
     rows = bench.table.rows() + extras.run(progress, bench)
     facts.update(machine.outcome(bench, done, began, extras))

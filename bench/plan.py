@@ -55,8 +55,9 @@ PHASE_WORKLOADS = {
     "reader_beside_writer": ("reader_beside_writer", "writer_beside_reader"),
     "range": ("range", "writer_beside_range"),
     "memory": ("memory_full", "memory_peak", "memory_deleted", "memory_empty"),
+    "line": ("line", "line_p10", "line_p90"),
 }
-UNTIMED = ("fill", "delete_all", "memory", "insert")
+UNTIMED = ("fill", "delete_all", "memory", "insert", "line")
 # What leaves the map as it was, so that a later phase may be repeated without it.
 STATELESS = ("load_hit", "load_hit_zipf", "load_miss", "load_many", "churn", "memory")
 
@@ -117,6 +118,7 @@ MIXED = ("mixed_90_5_5", "mixed_50_25_25")
 ALL_OF_GO = tuple("go:" + name for name in GO_WORKLOADS)
 OVERSUBSCRIPTION = 8
 MINUTES_FULL = 45
+LINE_SECONDS = 5  # for which it is measured, before all else, how far the processors are from each other
 MINUTES_QUICK = 5
 SECONDS = 0.1  # of a timed phase: what lets the whole fit
 

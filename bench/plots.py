@@ -142,7 +142,9 @@ def step(greatest):
 
 
 def stars(row):
-    return " " + row.mark if row.mark in ("*", "s", "s *") else " (some hung)" if row.mark == "hung" else ""
+    if row.mark == "hung":
+        return " (some hung)"
+    return " " + row.mark if row.mark and set(row.mark.split()) <= {"*", "s", "p"} else ""
 
 
 def why_not(row):
@@ -153,7 +155,8 @@ def why_not(row):
 
 def marks_note(all_panels):
     marks = {mark for panel in all_panels for bars in panel.bars.values() for _, row in bars if row for mark in row.mark.split()}
-    texts = {"s": "s: its threads sleep in its own locks, or it has helper threads", "*": "*: disturbed by others"}
+    texts = {"s": "s: its threads sleep in its own locks, or it has helper threads", "*": "*: disturbed by others",
+             "p": "p: the processors were elsewhere"}
     return "; ".join(text for mark, text in texts.items() if mark in marks)
 
 

@@ -63,6 +63,7 @@ enum { /* flags of similar phases */
 
 /* In the order of `--phases all`. */
 static const struct phase phases[] = {
+    {"line", run_line, report_line, PHASE_TWO | PHASE_STRINGS},
     {"memory", run_memory, NULL, PHASE_MAIN | PHASE_STRINGS},
     {"fill", run_fill, report_full, PHASE_NEEDS_NONE | PHASE_STRINGS},
     {"load_hit", run_load_hit, report_rate, ON_FULL | PHASE_STRINGS},

@@ -9,6 +9,10 @@
  * A timed part of a phase, timed(): each worker warms up; all meet at a barrier with the main thread; the workers meet again
  * at the start line, where they spin, as they wake from the barrier some microseconds apart; each takes the time and
  * loops until it has done its operations, or, where a phase goes by time, the main thread has woken and set the stop flag.
+ *
+ * Where the processors are: in a virtual machine those of two threads may be parts of one core, neighbours, or far apart, and that
+ * may change within a second; what both write is ten times as slow to share in the last case as in the first. So before and after
+ * each timed part workers 0 and 1 pass a cache line to and fro, and say how long that took.
  */
 #ifndef BENCH_RUN_FRAME_H
 #define BENCH_RUN_FRAME_H
@@ -66,6 +70,7 @@ struct worker {
     uint64_t watched;  /* ns from before the start line to the end, and of these */
     uint64_t consumed; /* ns on a processor */
     uint64_t sleeps;
+    uint64_t passes; /* of the line, so far */
 } __attribute__((aligned(BENCH_CACHE_LINE)));
 
 /* What is in the map that the phases share. */
@@ -114,6 +119,8 @@ static struct bench {
     /* Of the timed part, by the whole process. */
     uint64_t process_from, process_consumed, wall_from, wall;
     unsigned finished;
+    double line_ns[2]; /* before and after; 0: not measured */
+    uint64_t line __attribute__((aligned(BENCH_CACHE_LINE)));
     uint64_t arrivals __attribute__((aligned(BENCH_CACHE_LINE))); /* at start lines */
     int stop __attribute__((aligned(BENCH_CACHE_LINE)));
     char apart[BENCH_CACHE_LINE];
@@ -249,6 +256,46 @@ static void start_line(void)
     }
 }
 
+enum { PASSES = 1000 };
+
+/* Worker 0 and worker 1 each call this. Returns, to worker 0, how many ns the line took to the other processor and back. */
+static double pass_line(struct worker *worker)
+{
+    uint64_t from = 0;
+
+    for (int i = 0; i <= PASSES; i++) {
+        uint64_t mine = 2 * worker->passes++ + worker->index;
+
+        for (unsigned spins = 1; __atomic_load_n(&bench.line, __ATOMIC_SEQ_CST) != mine; spins++) {
+            if (spins % 65536 == 0) {
+                sched_yield();
+            }
+        }
+        if (i == 1) { /* the first pass waits for the other to come */
+            from = nanoseconds(CLOCK_MONOTONIC);
+        }
+        if (i == PASSES) {
+            from = nanoseconds(CLOCK_MONOTONIC) - from;
+        }
+        __atomic_store_n(&bench.line, mine + 1, __ATOMIC_SEQ_CST);
+    }
+    return (double)from / (PASSES - 1);
+}
+
+/* end: 0 before the timed part, 1 after it. */
+static void look_where(struct worker *worker, int end)
+{
+    unsigned processors = (unsigned)CPU_COUNT(&bench.allowed);
+
+    if (worker->index < 2 && bench.options.threads >= 2 && bench.options.threads <= processors && !bench.options.operations) {
+        double ns = pass_line(worker);
+
+        if (worker->index == 0) {
+            bench.line_ns[end] = ns;
+        }
+    }
+}
+
 /* `warm` is the loop to warm up with, or NULL. */
 static void timed(struct worker *worker, loop_function *loop, loop_function *warm)
 {
@@ -260,6 +307,7 @@ static void timed(struct worker *worker, loop_function *loop, loop_function *war
     }
     map_idle(worker->map);
     pthread_barrier_wait(&bench.everyone);
+    look_where(worker, 0);
     sleeps_from = sleeps_so_far();
     consumed_from = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
     watched_from = nanoseconds(CLOCK_MONOTONIC);
@@ -282,6 +330,7 @@ static void timed(struct worker *worker, loop_function *loop, loop_function *war
     worker->busy = end - from;
     worker->watched = nanoseconds(CLOCK_MONOTONIC) - watched_from;
     worker->sleeps = sleeps_so_far() - sleeps_from;
+    look_where(worker, 1);
 }
 
 /* ---- output --------------------------------------------------------------------------------------- */
@@ -317,9 +366,13 @@ static void print_result(const char *workload, const char *unit, double value, c
 
     all = all ? all : &none;
     printf("{\"workload\":\"%s\",\"n\":%zu,\"threads\":%u,\"unit\":\"%s\",\"value\":%.9g,\"share\":%.4f,"
-           "\"process_share\":%.4f,\"sleeps\":%llu,\"ops\":%llu}\n",
+           "\"process_share\":%.4f,\"sleeps\":%llu,\"ops\":%llu",
            workload, bench.options.n, bench.options.threads, unit, value, all->share, all->process_share,
            (unsigned long long)all->sleeps, (unsigned long long)all->operations);
+    if (all != &none && bench.line_ns[0] > 0) {
+        printf(",\"line_ns\":[%.0f,%.0f]", bench.line_ns[0], bench.line_ns[1]);
+    }
+    printf("}\n");
 }
 
 static void print_absent(const char *workload, const char *why)
@@ -336,6 +389,53 @@ static double rate_of(unsigned first, unsigned end)
         rate += (double)bench.workers[t].done / (double)bench.workers[t].busy * 1e3;
     }
     return rate;
+}
+
+/* ---- the phase line ------------------------------------------------------------------------------- */
+
+enum { LOOKS_A_SECOND = 50, LOOKS_MOST = 5000 };
+
+static double looks[LOOKS_MOST];
+
+static unsigned looks_wanted(void)
+{
+    double wanted = bench.options.seconds * LOOKS_A_SECOND;
+
+    return wanted < 1 ? 1u : wanted > LOOKS_MOST ? (unsigned)LOOKS_MOST : (unsigned)wanted;
+}
+
+/* Where the processors are, again and again. */
+static void run_line(struct worker *worker)
+{
+    if (worker->index >= 2) {
+        return;
+    }
+    for (unsigned i = 0; i < looks_wanted(); i++) {
+        double ns = pass_line(worker);
+
+        if (worker->index == 0) {
+            looks[i] = ns;
+        }
+        sleep_seconds(1.0 / LOOKS_A_SECOND);
+    }
+}
+
+static int compare_looks(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The median; the rest is for people. */
+static void report_line(void)
+{
+    unsigned count = looks_wanted();
+
+    qsort(looks, count, sizeof *looks, compare_looks);
+    print_result("line", "ns", looks[count / 2], NULL);
+    print_result("line_p10", "ns", looks[count / 10], NULL);
+    print_result("line_p90", "ns", looks[count - 1 - count / 10], NULL);
 }
 
 /* The report of most phases. */

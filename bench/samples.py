@@ -9,7 +9,9 @@ from plan import workloads_of
 SHARE_ENOUGH = 0.9
 SLEEPS_MANY = 1000  # a second, in all threads: then the map itself gives the processor away
 
-FINE, OWN_DOING, DISTURBED = "", "s", "*"
+LINE_NEAR = 1.6     # times longer or shorter than usual, for a cache line to another processor and back: else it is elsewhere
+
+FINE, OWN_DOING, DISTURBED, ELSEWHERE = "", "s", "*", "p"
 COLUMNS = ("workload", "n", "threads", "map", "unit", "median", "min", "max", "cpu_share", "version", "mark")
 
 
@@ -23,7 +25,17 @@ class Line:
     value: float = 0.0
     share: Optional[float] = None  # of its processor that a thread had, the least of all; of 1 even when oversubscribed
     mark: str = FINE
+    elsewhere: bool = False  # the processors were not as far from each other as usual, before or after
     absent: Optional[str] = None
+
+    @property
+    def marks(self):
+        return {mark for mark in (self.mark, ELSEWHERE if self.elsewhere else FINE) if mark}
+
+    @property
+    def quality(self):
+        """What of two samples of the same is the better one by."""
+        return not self.elsewhere, self.share if self.share is not None else 1.0
 
 
 def parse(text):
@@ -79,10 +91,15 @@ def judge(one, cores, life_seconds):
     return share, DISTURBED
 
 
-def lines_of(results, life, cores):
+def is_elsewhere(one, usual):
+    """usual: ns, or None where it is not known."""
+    return bool(usual) and not all(usual / LINE_NEAR <= ns <= usual * LINE_NEAR for ns in one.get("line_ns", ()))
+
+
+def lines_of(results, life, cores, usual=None):
     """Result lines as Line objects, named as the life names them. A line without a share (a percentile of insert) has that of the
     one before it."""
-    out, share, mark = [], None, FINE
+    out, share, mark, elsewhere = [], None, FINE, False
     for one in results:
         one = {"n": life.n, "threads": life.threads, **one}
         one["n"] = one["n"] if life.n else 0
@@ -92,8 +109,9 @@ def lines_of(results, life, cores):
             continue
         if not one["workload"].startswith("insert_"):
             share, mark = judge(one, cores, life.seconds)
+            elsewhere = is_elsewhere(one, usual)
         out.append(Line(life.workload(one["workload"]), one["n"], one["threads"], one["unit"], float(one["value"]),
-                        share, mark))
+                        share, mark, elsewhere))
     return out
 
 
@@ -140,8 +158,8 @@ def summarise(key, cell):
     workload, n, threads, name = key
     values = [line.value for line in cell.lines]
     shares = [line.share for line in cell.lines if line.share is not None]
-    marks = {line.mark for line in cell.lines}
-    mark = " ".join(m for m in (OWN_DOING, DISTURBED) if m in marks)
+    marks = {mark for line in cell.lines for mark in line.marks}
+    mark = " ".join(m for m in (OWN_DOING, DISTURBED, ELSEWHERE) if m in marks)
     if cell.failed:
         mark = "failed"
     elif cell.hung:

@@ -57,6 +57,17 @@ class Parsing(unittest.TestCase):
         lines = samples.lines_of(results, life, 2)
         self.assertEqual([(one.share, one.mark) for one in lines], [(0.5, "*"), (0.5, "*")])
 
+    def test_where_the_processors_were(self):
+        def marks(*line_ns, usual=70, **fields):
+            return samples.lines_of([line(line_ns=list(line_ns), **fields)], LIFE, 2, usual)[0].marks
+        self.assertEqual(marks(70, 110), set())
+        self.assertEqual(marks(45, 70), set())
+        self.assertEqual(marks(70, 115), {"p"})
+        self.assertEqual(marks(30, 70), {"p"})
+        self.assertEqual(marks(330, 330, usual=None), set())
+        self.assertEqual(marks(330, 330, share=0.5, process_share=0.5), {"*", "p"})
+        self.assertEqual(samples.lines_of([line()], LIFE, 2, 70)[0].marks, set())
+
     def test_prefix(self):
         life = plan.Life("str", 1000, 2, ("fill", "load_hit"), 0.2, keys="str", prefix="str_")
         self.assertEqual(samples.lines_of([line()], life, 2)[0].workload, "str_load_hit")
@@ -219,7 +230,7 @@ FAKE = """#!/bin/sh
 echo '{"map":"FAKE","version":"1","language":"C"}'
 case "$*" in *load_hit*) ;; *) exit 0 ;; esac
 LOAD
-echo '{"workload":"load_hit","n":1000,"threads":1,"unit":"Mops/s","value":5,"share":SHARE,"process_share":0.5,"sleeps":0}'
+echo '{"workload":"load_hit","n":1000,"threads":1,"unit":"Mops/s","value":5,"share":SHARE,"process_share":0.5,"sleeps":0,"line_ns":'"${line:-[]}"'}'
 THEN
 """
 
@@ -255,6 +266,21 @@ class Turns(unittest.TestCase):
     def test_disturbed_is_repeated_twice(self):
         result, rows = self.run_with(reps=1, tbb={"SHARE": "0.6"})
         self.assertEqual((len(result.raw), result.repeats, rows["oneTBB"].mark), (3, 2, "*"))
+
+    def test_elsewhere_is_repeated_until_it_is_not(self):
+        bench_of, line_of = bench.Bench, 70
+        class Near(bench_of):
+            def __init__(self, *arguments):
+                super().__init__(*arguments)
+                self.line = line_of
+        bench.Bench = Near
+        try:
+            once = "if [ -e $0.seen ]; then line='[70,71]'; else line='[70,330]'; fi; touch $0.seen"
+            result, rows = self.run_with(reps=1, tbb={"LOAD": once}, cuckoo={"LOAD": "line='[28,28]'"}, ck_ht={"LOAD": "line='[70,60]'"})
+        finally:
+            bench.Bench = bench_of
+        self.assertEqual((rows["oneTBB"].mark, rows["libcuckoo"].mark, rows["ck_ht + mutex"].mark), ("", "p", ""))
+        self.assertEqual((len(result.raw), result.repeats), (2 + 1 + bench.REPEATS_SHORT + 1, 1 + bench.REPEATS_SHORT))
 
     def test_wrong_result(self):
         result, rows = self.run_with(tbb={"LOAD": "echo 'wrong value' >&2; exit 1"}, cuckoo={})
