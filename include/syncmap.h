@@ -19,7 +19,8 @@
  *
  * ORDER. Each operation on one key, and clear, is linearizable: it takes effect at one instant between its
  * call and its return, and all threads agree on the order of these instants, across keys too. Of two
- * threads that each store one key and then load the other's, at least one sees the other's store. What a
+ * threads that each store one key and then load the other's, at least one sees the other's store; so it is
+ * with one key and one atomic of the caller's, stored and loaded by seq_cst. What a
  * thread did before it stored a value happens before what another does after it has observed that value.
  * range and len are not one instant: they say what they promise instead.
  *

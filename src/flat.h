@@ -73,10 +73,11 @@
  * before its operation goes on or returns. If light() came first, the search sees all that the section did. If heavy() came first,
  * what the searching thread did before it is seen by all that the section's thread loads after its light(). So let X write x and
  * load y, Y write y and load x, and let X's CAS be the first. X may miss y. Y looks for x after its own CAS, so after X's: it finds
- * the section's end, and sees x; or the lock, and then it sees x, or X loads y after Y's heavy() and sees y. A lock hides no more
- * than its own section. What came before had ended when the lock was taken. What comes after begins after the search has read the
- * header, which may count as earlier. Nor does moving hide anything: who works in next has read MOVED, where the search had still
- * read LOCKED, and so came later; and after heavy() the header is read once more.
+ * the section's end, and sees x; or the lock, and then it sees x, or X loads y after Y's heavy() and sees y. (Where y is a seq_cst
+ * atomic of the caller's, take Y's store to it for its CAS.) A lock hides no more than its own section. What came before had ended
+ * when the lock was taken. What comes after begins after the search has read the header, which may count as earlier. Nor does
+ * moving hide anything: who works in next has read MOVED, where the search had still read LOCKED, and so came later; and after
+ * heavy() the header is read once more.
  * (That two readers agree on the order of two writers' values needs stores that all other threads see at once: multi-copy
  * atomicity, as on x86, ARMv8, RISC-V; not POWER. If heavy() fails, as by a seccomp filter that came later, a write may be missed
  * for as long as it stays in the buffer, after PATIENCE pauses.)

@@ -5,7 +5,7 @@
  *
  *     side 0: store A, load B          side 1: store B, load A          not both may miss the other's store
  *
- * with each key in each place where read/dirty can have it; and once more over each engine, with as little else between two
+ * with each key in each place where read/dirty can have it, and with an atomic of the caller's for B; and once more over each engine, with as little else between two
  * rounds as can be, for a million rounds each. Prints how often each outcome was seen, so that one can tell
  * that the two did meet; the control, which does the same to two relaxed atomics, should show what is forbidden
  * to the map.
@@ -83,6 +83,7 @@ struct duel {
     alignas(64) atomic_int finished;
     alignas(64) atomic_ullong progress;
     alignas(64) atomic_ullong control[2];
+    alignas(64) atomic_ullong atomic; /* as a caller may have one */
 };
 
 /* ---- the places of the keys ---- */
@@ -230,6 +231,18 @@ static void store_load(struct duel *d, int side)
 {
     write_key(d, &d->rng[side], side);
     d->saw[side] = sees_write(d, !side);
+}
+
+/* The same with an atomic of the caller's in place of the second key. */
+static void store_atomic(struct duel *d, int side)
+{
+    if (side == 0) {
+        write_key(d, &d->rng[0], 0);
+        d->saw[0] = atomic_load(&d->atomic) == d->round;
+    } else {
+        atomic_store(&d->atomic, d->round);
+        d->saw[1] = sees_write(d, 0);
+    }
 }
 
 static void delete_load(struct duel *d, int side)
@@ -383,6 +396,8 @@ static const struct litmus tests[] = {
     {"store, load: expunged/expunged", store_load, NEITHER, 4, {DELETED_FIRST, DELETED_FIRST}, true, arrange_places, NULL},
     {"store, load: expunged/read", store_load, NEITHER, 4, {DELETED_FIRST, IN_READ}, true, arrange_places, NULL},
     {"store, load: any/any, a dirty", store_load, NEITHER, 4, {ANYWHERE, ANYWHERE}, true, arrange_places, NULL},
+    {"store, an atomic: read", store_atomic, NEITHER, 6, {IN_READ, ABSENT}, false, arrange_places, NULL},
+    {"store, an atomic: any, a dirty", store_atomic, NEITHER, 6, {ANYWHERE, ABSENT}, true, arrange_places, NULL},
     {"delete, load: read/read", delete_load, NEITHER, 4, {IN_READ, IN_READ}, false, arrange_places, NULL},
     {"delete, load: read/dirty", delete_load, NEITHER, 3, {IN_READ, IN_DIRTY}, true, arrange_places, NULL},
     {"clear, load; store, load: read", clear_load, BOTH, 4, {IN_READ, ANYWHERE}, false, arrange_places, check_clear_load},
@@ -405,6 +420,7 @@ static const struct litmus steady_tests[] = {
     {"store, load: present", store_load, NEITHER, 1, {IN_READ, IN_READ}, false, arrange_steady, NULL},
     {"store, load: new", store_load, NEITHER, 1, {ABSENT, ABSENT}, false, arrange_deleted, NULL},
     {"delete, load", delete_load, NEITHER, 1, {IN_READ, IN_READ}, false, arrange_stored, NULL},
+    {"store, an atomic: present", store_atomic, NEITHER, 1, {IN_READ, IN_READ}, false, arrange_steady, NULL},
 };
 enum { STEADY_TESTS = sizeof steady_tests / sizeof steady_tests[0] };
 
