@@ -6,7 +6,7 @@ set -eu
 bench="gcc libc6-dev make cmake libxxhash-dev pkg-config python3 gnuplot-nox libglib2.0-dev liburcu-dev libck-dev valgrind"
 case $1 in
 build) packages="gcc libc6-dev make cmake libxxhash-dev" ;;
-check) packages="gcc libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config g++ spin patch" ;;
+check) packages="gcc libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config g++ spin tcc patch" ;;
 bench) packages=$bench ;;
 bench-all) packages="$bench g++ libtbb-dev libcuckoo-dev golang-go default-jdk-headless" ;; # the maps of other languages too
 fuzz) packages="clang libclang-rt-14-dev libc6-dev make cmake libxxhash-dev libcmocka-dev pkg-config" ;;

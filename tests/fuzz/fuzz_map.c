@@ -19,6 +19,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { KEYS_MAX = 24, HELD_MAX = 16, DEPTH_MAX = 2, PINS_MAX = 5, MAPS = 2, BATCH_MAX = 64 };
+enum { RESERVE_AND_OTHERS = 19, OPERATIONS }; /* in a byte of the input: see dispatch() */
 
 /* A key's content, and the first key that has the same: results are looked up under that one. */
 struct fuzz_key {
@@ -362,10 +363,15 @@ static void call_many(struct call *c)
     handed_end(m->ownership);
 }
 
-static void call_reserve(struct call *c)
+static size_t room_of(uint8_t argument)
 {
     static const uint16_t keys[] = {0, 1, 7, 20, 50, 100, 300, 1000};
-    int result = syncmap_reserve(c->map, keys[c->argument / 4 % 8]);
+    return keys[argument / 4 % 8];
+}
+
+static void call_reserve(struct call *c)
+{
+    int result = syncmap_reserve(c->map, room_of(c->argument));
     if (!refused(c, result, true)) CHECK(result == 0);
 }
 
@@ -373,14 +379,30 @@ static void call_reserve(struct call *c)
 
 static void call(struct machine *m);
 
+/* If the next call is a reserve, makes it. */
+static void talk_of_room(struct machine *m)
+{
+    if (m->left < 3 || m->data[0] % OPERATIONS != RESERVE_AND_OTHERS || m->data[2] % 4 != 0) return;
+    byte(m);
+    bool second = byte(m) & 0x80;
+    size_t room = room_of(byte(m));
+    if (m->side[second].bed.map == NULL) return;
+    m->talks = false;
+    int result = syncmap_reserve(m->side[second].bed.map, room);
+    CHECK(result == 0 || (result == SYNCMAP_ENOMEM && m->faults));
+}
+
 /* Memory that an operation needs is got before its first visible step, so a call from there is over before the operation is. (For
  * a call from `equal` that could be either way, so it makes none. Nor does one that flat makes a table by after a key came or went,
- * which the reference does not know of yet.) */
+ * which the reference does not know of yet: but a reserve, which changes no key.) */
 static void talk(struct machine *m)
 {
     if (!m->talks || m->left == 0 || m->depth == DEPTH_MAX) return;
     for (int i = 0; i < MAPS; i++) {
-        if (m->side[i].bed.map && syncmap_len(m->side[i].bed.map) != reference_len(&m->side[i].reference)) return;
+        if (m->side[i].bed.map && syncmap_len(m->side[i].bed.map) != reference_len(&m->side[i].reference)) {
+            talk_of_room(m);
+            return;
+        }
     }
     m->talks = false;
     m->depth++;
@@ -672,7 +694,7 @@ static void call_share(struct call *c)
 static void dispatch(struct call *c, uint8_t operation)
 {
     struct machine *m = c->m;
-    switch (operation % 20) {
+    switch (operation % OPERATIONS) {
     case 0: call_load(c); break;
     case 1: call_store(c); break;
     case 2: call_load_or_store(c); break;
@@ -692,13 +714,14 @@ static void dispatch(struct call *c, uint8_t operation)
     case 16: call_other(c); break;
     case 17: call_share(c); break;
     case 18: compare(m, c->side); break;
-    default: /* these shared a number when the corpus was made */
+    case RESERVE_AND_OTHERS: /* these share a number, as the corpus was made when there was none for them */
         switch (c->argument % 4) {
         case 0: call_reserve(c); break;
         case 1: call_many(c); break;
         case 2: call_scan(c); break;
         default: call_store(c); break;
         }
+        break;
     }
 }
 

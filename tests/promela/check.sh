@@ -6,6 +6,8 @@
 #
 #   check.sh [NAME]     NAME: only that model, reclaim, lasts, entry, across or flat
 #
+# CC: the compiler. The switches, which are compiled for longer than they run, go to tcc, if it is there.
+#
 # One line each. Of a variant: states, transitions, depth, seconds. Of a switch: what was found, and after how many states.
 set -u
 
@@ -14,6 +16,8 @@ only=${1:-}
 compiler=${CC:-cc}
 command -v spin >/dev/null || { echo "check.sh: spin is not installed (Debian: apt-get install spin)" >&2; exit 1; }
 command -v "$compiler" >/dev/null || { echo "check.sh: there is no C compiler ($compiler)" >&2; exit 1; }
+# Most models are run for less time than it takes to compile them.
+fast=$(command -v tcc) || fast="$compiler -O0"
 [ -z "$only" ] || [ -f "$here/$only.pml" ] || { echo "check.sh: there is no model $only" >&2; exit 1; }
 
 work=$(mktemp -d) || exit 1
@@ -22,14 +26,14 @@ trap 'exit 1' HUP INT TERM
 cd "$work" || exit 1
 failed=0
 
-# explore MODEL OPTIMIZE OPTIONS...: its output in `log`. All states are kept (no bit state hashing), in at most 2 GB.
+# explore MODEL COMPILER OPTIONS...: its output in `log`. All states are kept (no bit state hashing), in at most 2 GB.
 explore()
 {
-    model=$1 optimize=$2
+    model=$1 compile=$2
     shift 2
     rm -f pan pan.* log ./*.trail
     if ! spin -a "$@" "$here/$model.pml" >log 2>&1 ||
-       ! "$compiler" -w "$optimize" -DSAFETY -DCOLLAPSE -DMEMLIM=2000 -o pan pan.c >>log 2>&1; then
+       ! $compile -w -DSAFETY -DCOLLAPSE -DMEMLIM=2000 -o pan pan.c >>log 2>&1; then
         echo "check.sh: $model $* does not compile" >&2
         cat log >&2
         return
@@ -48,7 +52,7 @@ variant()
     name=$*
     model=$1
     shift
-    explore "$model" -O1 "$@"
+    explore "$model" "$compiler -O1" "$@"
     if grep -q 'errors: 0$' log && grep -q '^pan: elapsed' log &&
        ! grep -Eiq 'too small|out of memory|reached -DMEMLIM|not completed|pan: stopped|violated|invalid end state \(' log; then
         printf '%-36s %8s states, %9s transitions, depth %3s, %6s s, no error\n' "$name" \
@@ -68,7 +72,7 @@ switch()
     name=$*
     model=$1
     shift
-    explore "$model" -O0 "$@"
+    explore "$model" "$fast" "$@"
     found=$(number 's/^pan:1: \(.*\) (at depth [0-9]*)$/\1/p')
     if [ -n "$found" ] && grep -q 'errors: 1$' log; then
         printf '%-36s found: %s after %s states\n' "$name" "$found" "$(number 's/^ *\([0-9.e+]*\) states, stored.*/\1/p')"
