@@ -26,7 +26,7 @@ import samples  # noqa: E402
 from process import Runners, run  # noqa: E402
 
 REPEATS_MOST = 2   # of a disturbed sample
-REPEATS_SHORT = 8  # where the processors were elsewhere, and it does not take
+REPEATS_SHORT = 8  # of one whose processors were elsewhere, if it takes less than SHORT
 SHORT = 4.0        # seconds
 LEAST = 3          # repetitions, however long it takes
 HANGS_MOST = 2     # then a map is not started in this life again

@@ -295,7 +295,7 @@ METHOD = """- One runner, one source: it is compiled once for each map with that
 - A sample one of whose threads had less than 0.9 of its processor is repeated, up to twice. **\\***: still so. **s**: the map's
   own doing, as its threads sleep in front of its locks (more than 1,000 times a second) or it has helper threads of its own; not
   repeated.
-- A virtual machine's processors are now parts of one core, now far apart. So before and after each timed part of C and C++ maps two threads
+- A virtual machine's processors are now neighbours, now far apart. So before and after each timed part of C and C++ maps two threads
   pass a cache line to and fro. A sample where that took more than 1.6 times longer or shorter than is usual (the median
   before all else) is repeated, up to eight times, up to twice what takes long. **p**: still so.
 - **Bold**: the best of the column, without the table that has no lock and only shows a limit. *÷ best peer*: how many times better syncmap is than the best of the C and C++ maps that are

@@ -10,8 +10,8 @@
  * at the start line, where they spin, as they wake from the barrier some microseconds apart; each takes the time and
  * loops until it has done its operations, or, where a phase goes by time, the main thread has woken and set the stop flag.
  *
- * Where the processors are: in a virtual machine those of two threads may be parts of one core, neighbours, or far apart, and that
- * may change within a second; what both write is ten times as slow to share in the last case as in the first. So before and after
+ * Where the processors are: in a virtual machine those of two threads may be neighbours or far apart, and that may change within a
+ * second; what both write is some five times as slow to share in the second case. So before and after
  * each timed part workers 0 and 1 pass a cache line to and fro, and say how long that took.
  */
 #ifndef BENCH_RUN_FRAME_H
