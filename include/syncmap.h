@@ -15,7 +15,7 @@
  * library that are its own marks (no object of a caller can have one). SYNCMAP_ENOMEM: memory is out. Only
  * operations that say so can return it; load, len, pin and unpin need no memory, nor does range (but while FLOODS are dealt with),
  * even on a thread's first use of the library (they try to get some for the thread, and go on without). SYNCMAP_ESTALE: see
- * syncmap_scan(). syncmap_strerror() names an error.
+ * syncmap_scan(). SYNCMAP_EDEADLK: see syncmap_load_or_compute(). syncmap_strerror() names an error.
  *
  * ORDER. Each operation on one key, and clear, is linearizable: it takes effect at one instant between its
  * call and its return, and all threads agree on the order of these instants, across keys too. Of two
@@ -28,17 +28,22 @@
  * Go's: a table that is searched with no lock, and a second one, under a mutex, for new keys. FLAT is one table of buckets, each
  * with a lock of its own for its writers. "Progress" is, for
  *                     READ_DIRTY                                                FLAT
- *   load, load_many   wait-free but for the probe when the key is in `read`,    lock-free: starts over only if a writer of the same bucket
- *                     else lock-free                                            got on; if one is in it, pauses for a microsecond or two, then
+ *   load, load_many   wait-free but for the probe when the key is in `read`,    lock-free: starts over only if a writer of the same
+ *   bucket
+ *                     else lock-free                                            got on; if one is in it, pauses for a microsecond
+ *                     or two, then
  *                                                                               makes a membarrier(2) system call, and goes on
- *   writers           lock-free when the key is in `read`; else block on the    block on the lock of one bucket, for the time of some
+ *   writers           lock-free when the key is in `read`; else block on the    block on the lock of one bucket, for the time of
+ *   some
  *                     map's mutex                                               hundred instructions at most
- *   work of one call  a new key may copy the table                              bounded, whatever the size (growing is shared by all writers)
+ *   work of one call  a new key may copy the table                              bounded, whatever the size (growing is shared by
+ *   all writers)
  *
  * PROGRESS. "Lock-free": some thread always completes, whatever the others do. "Blocks": the call may wait for a lock that is held
  * for the library's own work only. No lock is ever held over user code: a callback, an allocator, a release function may call
  * anything in this header, on the same map too, unless its own text forbids it. load, load_many, len, pin and unpin never wait for
- * another thread to get on; clear, reserve and syncmap_free() block; range and scan block at their start at most.
+ * another thread to get on; clear, reserve and syncmap_free() block; range and scan block at their start at most; load_or_compute
+ * waits for user code: see there.
  *
  * KEYS are passed by value in a struct of two words, made by syncmap_u64(), syncmap_str(), syncmap_bytes()
  * or syncmap_obj(), one for each kind of map. Strings and bytes are copied when they are first stored; what
@@ -91,7 +96,7 @@
  * ended in one, or in the child of a fork beside one). READ_DIRTY does not look.
  *
  * CANCELLATION. No function is a cancellation point but by the user code that it calls. A thread may be cancelled or exit
- * in a visit of range; other callbacks must return.
+ * in a visit of range and in a compute; other callbacks must return.
  *
  * This header compiles alone, as C11 and as C++17.
  */
@@ -127,7 +132,8 @@ typedef struct syncmap syncmap;
 enum syncmap_error {
     SYNCMAP_ENOMEM = -1, /* memory is out; nothing happened */
     SYNCMAP_EINVAL = -2, /* bad argument; nothing happened */
-    SYNCMAP_ESTALE = -3  /* of syncmap_scan() alone: see there */
+    SYNCMAP_ESTALE = -3, /* of syncmap_scan() alone: see there */
+    SYNCMAP_EDEADLK = -4 /* of syncmap_load_or_compute() alone: see there; nothing happened */
 };
 
 /* The kind of all keys of one map. */
@@ -325,6 +331,24 @@ SYNCMAP_API int syncmap_compare_and_delete(syncmap *m, syncmap_key key, void *ex
  * there is no memory for that. */
 SYNCMAP_API int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *value, void *context),
                               void *context);
+
+/* The value of a key if it is present (1), else the one that compute(key, &value, context) makes, and that is stored (0). An
+ * absent key is computed by one such call at a time: others that want it by this function wait meanwhile, and then find the value.
+ * So a key that nobody deletes is computed once. All other operations wait for nothing, on this key either; if one of them has
+ * stored a value when compute returns, that is the result (1), and the map gives the computed one up at once, through value_free, if
+ * it owns its values (else it is compute's to remember).
+ *   compute sets *value, which is NULL, and returns 0; or it returns a number below 0: this is the result then, nothing is stored,
+ * and one of those who wait calls its own compute. It is called with no lock held, may take its time, and may call anything, on the
+ * same map too; but not change what `key` points to, nor leave by longjmp() or a C++ exception, nor wait for those who wait for it:
+ * as by syncmap_barrier(), if they are pinned. A thread may exit or be cancelled in it: as if it had failed.
+ *   SYNCMAP_EDEADLK: this thread is computing this key already; or the thread that is waits, itself or through others, for a key
+ * that this one is computing. (In this, custom keys with equal 64-bit hashes count as one.) SYNCMAP_ENOMEM possible, also after
+ * compute was called: then the map gives the value up as above. `actual` needs a pin or value_acquire on an owning map; who waits
+ * with a pin holds up what the process retires. A present key costs a load; an absent one compute, two loads and a load_or_store,
+ * and two short locks of one of sixteen mutexes of the process. */
+SYNCMAP_API int syncmap_load_or_compute(syncmap *m, syncmap_key key,
+                                        int (*compute)(syncmap_key key, void **value, void *context), void *context,
+                                        void **actual);
 
 /* Where a scan is: zero-initialised, at its beginning. Its fields are the library's. It may be copied, and kept for as long as one
  * likes: it refers to no memory, and holds nothing up. */

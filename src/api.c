@@ -26,6 +26,7 @@ enum { CURSOR_ENDED = 1 };
 static void fork_prepare(void)
 {
     pthread_mutex_lock(&maps_mutex);
+    flights_fork_prepare();
     for (struct syncmap *m = maps; m != NULL; m = m->next)
         if (!is_flat(m))
             rd_fork_prepare(engine_of(m));
@@ -42,6 +43,7 @@ static void fork_parent(void)
     for (struct syncmap *m = maps; m != NULL; m = m->next)
         if (!is_flat(m))
             rd_fork_resume(engine_of(m));
+    flights_fork_parent();
     pthread_mutex_unlock(&maps_mutex);
 }
 
@@ -55,6 +57,7 @@ static void fork_child(void)
             flat_fork_child(flat_of(m));
         else
             rd_fork_resume(engine_of(m));
+    flights_fork_child();
     pthread_mutex_unlock(&maps_mutex);
 }
 
@@ -493,6 +496,8 @@ const char *syncmap_strerror(int error)
         return "out of memory; nothing was changed";
     case SYNCMAP_ESTALE:
         return "the cursor is out of date; nothing was visited";
+    case SYNCMAP_EDEADLK:
+        return "the call would have waited for itself; nothing was changed";
     case SYNCMAP_EINVAL:
         return "invalid argument; nothing was changed";
     default:

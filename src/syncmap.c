@@ -14,4 +14,5 @@
 #include "flat.c"
 #include "flat_walk.c"
 #include "api_load.c"
+#include "api_compute.c"
 #include "api.c"

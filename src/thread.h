@@ -84,6 +84,8 @@ struct thread_own {
     _Atomic bool tried;                 /* it has tried to attach: load will not try again */
     bool releasing;                     /* it is inside a release function; no handler looks */
     bool exiting;                       /* its destructor has run once */
+    struct flight *flights;             /* of api_compute.c: those that it computes, the innermost first; no handler looks, */
+    struct thread_own *waits_for;       /* and whom it waits for */
 };
 
 static THREAD_LOCAL struct thread_own own;

@@ -106,7 +106,7 @@ void thread_settle(void)
 static bool may_fail(const struct trial *trial, enum trial_operation operation)
 {
     switch (operation) {
-    case STORE: case SWAP: case LOAD_OR_STORE: case CLEAR: case RETIRE: case NEW: return true;
+    case STORE: case SWAP: case LOAD_OR_STORE: case LOAD_OR_COMPUTE: case CLEAR: case RETIRE: case NEW: return true;
     case LOAD_AND_DELETE: case DELETE: case COMPARE_AND_SWAP: case COMPARE_AND_DELETE:
         return trial->bed.ownership != PLAIN;
     default: return false;
@@ -158,10 +158,12 @@ static int store_like(struct trial *trial, enum trial_operation operation, uint6
     struct bed *bed = &trial->bed;
     void *value = trial_value(trial, index), *out = unwritten(trial), *expected = out;
     syncmap_key key = KEY(bed, index);
-    call_begin(trial, operation == LOAD_OR_STORE);
-    int result = operation == STORE  ? syncmap_store(bed->map, key, value)
-                 : operation == SWAP ? syncmap_swap(bed->map, key, value, &out)
-                                     : syncmap_load_or_store(bed->map, key, value, &out);
+    bool loads = operation == LOAD_OR_STORE || operation == LOAD_OR_COMPUTE;
+    call_begin(trial, loads);
+    int result = operation == STORE           ? syncmap_store(bed->map, key, value)
+                 : operation == SWAP          ? syncmap_swap(bed->map, key, value, &out)
+                 : operation == LOAD_OR_STORE ? syncmap_load_or_store(bed->map, key, value, &out)
+                                              : computed_load_or_store(bed->map, key, value, &out, bed->ownership);
     call_end(trial);
     if (result >= 0) {
         int wanted = operation == STORE  ? reference_store(&trial->reference, index, value)
@@ -171,9 +173,9 @@ static int store_like(struct trial *trial, enum trial_operation operation, uint6
     }
     CHECK(out == expected);
     if (operation == SWAP && result >= 0) previous_end(trial, out);
-    if (operation == LOAD_OR_STORE && result >= 0) handed_done(bed->ownership, out);
-    if (operation == LOAD_OR_STORE) handed_end(bed->ownership);
-    if (result < 0 || (operation == LOAD_OR_STORE && result == 1)) refused_done(bed->ownership, value);
+    if (loads && result >= 0) handed_done(bed->ownership, out);
+    if (loads) handed_end(bed->ownership);
+    if (result < 0 || (loads && result == 1)) refused_done(bed->ownership, value);
     return result;
 }
 
@@ -310,7 +312,7 @@ static int free_map(struct trial *trial)
 static int operate(struct trial *trial, enum trial_operation operation, uint64_t index)
 {
     switch (operation) {
-    case STORE: case SWAP: case LOAD_OR_STORE: return store_like(trial, operation, index);
+    case STORE: case SWAP: case LOAD_OR_STORE: case LOAD_OR_COMPUTE: return store_like(trial, operation, index);
     case LOAD_AND_DELETE: case DELETE: case COMPARE_AND_DELETE: return delete_like(trial, operation, index);
     case COMPARE_AND_SWAP: return compare_and_swap(trial, index);
     case CLEAR: return clear(trial);

@@ -27,6 +27,7 @@ enum trial_operation {
     STORE,
     SWAP,
     LOAD_OR_STORE,
+    LOAD_OR_COMPUTE,
     LOAD_AND_DELETE,
     DELETE,
     COMPARE_AND_SWAP,

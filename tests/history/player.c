@@ -91,7 +91,9 @@ static void do_load_or_store(struct player *p, uint8_t key)
     syncmap_key k = KEY(&p->game->bed, key);
     void *value = make(p, key, &e.value), *actual = NULL;
     bool ask = may_look(p) && !one_in(p, 16);
-    CALL(p, e, syncmap_load_or_store(p->game->bed.map, k, value, ask ? &actual : NULL));
+    bool computed = one_in(p, 2);
+    CALL(p, e, computed ? computed_load_or_store(p->game->bed.map, k, value, ask ? &actual : NULL, p->game->bed.ownership)
+                        : syncmap_load_or_store(p->game->bed.map, k, value, ask ? &actual : NULL));
     e.out = ask ? number_of(p, actual, key) : HISTORY_UNASKED;
     if (e.result == 1) refused_done(p->game->bed.ownership, value);
     see(p, key, actual, ask ? e.out : 0);

@@ -99,6 +99,7 @@ static int specific_set(pthread_key_t key, const void *value)
 #undef flat_check
 #include "flat_walk.c"
 #include "api_load.c"
+#include "api_compute.c"
 #include "api.c"
 
 /* ---- a run ---- */
@@ -114,6 +115,7 @@ static struct {
     VARIABLE(thread_ready),         VARIABLE(thread_count),     VARIABLE(thread_shared),  VARIABLE(thread_records),
     VARIABLE(reclaim),              VARIABLE(collector),        VARIABLE(maps_mutex),     VARIABLE(maps),
     VARIABLE(tombstone),            VARIABLE(specific),         VARIABLE(thread_forking),
+    VARIABLE(stripes),              VARIABLE(flights_waiting),
 #undef VARIABLE
 };
 enum { VARIABLES = sizeof variables / sizeof variables[0] };

@@ -57,7 +57,8 @@ static inline void own_load_or_store(struct owner *o, struct known *known, uint6
 {
     void *value = make(&o->w, index), *actual = NULL;
     if (!known->present) known->mark = fingerprint(o->w.ownership, value);
-    int result = syncmap_load_or_store(o->w.map, KEY(&o->w.scene->bed, index), value, &actual);
+    int result = rng_next(&o->w.rng) % 2 == 0 ? syncmap_load_or_store(o->w.map, KEY(&o->w.scene->bed, index), value, &actual)
+                                              : computed_load_or_store(o->w.map, KEY(&o->w.scene->bed, index), value, &actual, o->w.ownership);
     CHECK(result == known->present);
     if (result == 1) refused_done(o->w.ownership, value);
     known->present = 1;

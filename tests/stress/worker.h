@@ -175,7 +175,9 @@ static inline void act_load_or_store(struct worker *w, uint64_t index)
 {
     void *value = make(w, index), *actual = NULL;
     uint64_t mark = fingerprint(w->ownership, value);
-    int result = syncmap_load_or_store(w->map, KEY(&w->scene->bed, index), value, may_look(w) ? &actual : NULL);
+    void **out = may_look(w) ? &actual : NULL;
+    int result = rng_next(&w->rng) % 2 == 0 ? syncmap_load_or_store(w->map, KEY(&w->scene->bed, index), value, out)
+                                            : computed_load_or_store(w->map, KEY(&w->scene->bed, index), value, out, w->ownership);
     CHECK(result == 1 || result == 0);
     if (result == 0) {
         CHECK(!may_look(w) || actual == value);

@@ -112,6 +112,33 @@ void refused_done(enum ownership ownership, void *value)
     if (ownership != PLAIN && value) value_release(value);
 }
 
+struct given {
+    void *value;
+    bool taken;
+};
+
+static int give(syncmap_key key, void **value, void *context)
+{
+    struct given *given = context;
+    (void)key;
+    CHECK(*value == NULL && !given->taken);
+    *value = given->value;
+    given->taken = true;
+    return 0;
+}
+
+/* With a reference more, as the map gives up what it does not store. */
+int computed_load_or_store(syncmap *map, syncmap_key key, void *value, void **actual, enum ownership ownership)
+{
+    struct given given = {.value = value};
+    bool counted = ownership != PLAIN && value != NULL;
+    if (counted) value_acquire(value, NULL);
+    int result = syncmap_load_or_compute(map, key, give, &given, actual);
+    CHECK(result != 0 || given.taken);
+    if (counted && (result == 0 || !given.taken)) value_release(value);
+    return result;
+}
+
 struct range_count {
     struct bed *bed;
     size_t count;

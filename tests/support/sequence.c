@@ -171,7 +171,9 @@ static void call_load_or_store(struct sequence *s, uint64_t index)
     void *expected;
     bool wanted = rng_below(&s->rng, 4) != 0;
     handed_begin(s->bed.ownership);
-    int result = syncmap_load_or_store(s->bed.map, key_of(s, index), value, wanted ? &actual : NULL);
+    void **out = wanted ? &actual : NULL;
+    int result = rng_next(&s->rng) % 2 == 0 ? syncmap_load_or_store(s->bed.map, key_of(s, index), value, out)
+                                            : computed_load_or_store(s->bed.map, key_of(s, index), value, out, s->bed.ownership);
     if (out_of_memory(s, result)) {
         CHECK(actual == s);
     } else {
