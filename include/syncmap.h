@@ -146,7 +146,7 @@ enum syncmap_kind {
 
 /* The algorithm behind a map. All have the same semantics. */
 enum syncmap_engine {
-    SYNCMAP_ENGINE_DEFAULT,    /* the library's choice; SYNCMAP_ENGINE_READ_DIRTY in this version */
+    SYNCMAP_ENGINE_DEFAULT,    /* the library's choice; SYNCMAP_ENGINE_FLAT in this version */
     SYNCMAP_ENGINE_READ_DIRTY, /* Go's sync.Map (1.9 to 1.23): for maps that are written once and then read */
     SYNCMAP_ENGINE_FLAT        /* buckets of a cache line: for all others */
 };

@@ -118,7 +118,7 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     struct memory memory = {o->allocator.alloc, o->allocator.free, o->allocator.context};
     if (memory.context == NULL)
         memory.context = o->context;
-    bool flat = o->engine == SYNCMAP_ENGINE_FLAT;
+    bool flat = o->engine != SYNCMAP_ENGINE_READ_DIRTY;
     size_t size = flat ? sizeof(struct flat) : sizeof(struct read_dirty);
     void *base;
     struct syncmap *m = memory_get_lines(&memory, size, &base); /* engines begin with it */

@@ -51,7 +51,8 @@ struct herd {
 /* A short map: syncmap_new() and syncmap_free() change what a fork must lock. */
 static void pass_through(struct rng *rng)
 {
-    syncmap *m = syncmap_new(SYNCMAP_U64, NULL);
+    syncmap_options options = {.engine = rng_below(rng, 2) == 0 ? SYNCMAP_ENGINE_READ_DIRTY : SYNCMAP_ENGINE_FLAT};
+    syncmap *m = syncmap_new(SYNCMAP_U64, &options);
     CHECK(m != NULL);
     for (uint64_t i = rng_below(rng, 8); i > 0; i--) CHECK(syncmap_store(m, syncmap_u64(i), NULL) == 0);
     syncmap_free(m);

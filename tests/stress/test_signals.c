@@ -164,10 +164,12 @@ static void check_unpinned(void)
 /* A map of its own. Handlers do not know of it, but of the list of all maps, which a fork locks. */
 static void pass_through(void)
 {
-    syncmap *m = syncmap_new(SYNCMAP_U64, NULL);
-    CHECK(m != NULL);
-    CHECK(syncmap_store(m, syncmap_u64(1), NULL) == 0);
-    syncmap_free(m);
+    FOR_EACH_ENGINE(engine) {
+        syncmap *m = syncmap_new(SYNCMAP_U64, &(syncmap_options){.engine = engine});
+        CHECK(m != NULL);
+        CHECK(syncmap_store(m, syncmap_u64(1), NULL) == 0);
+        syncmap_free(m);
+    }
 }
 
 /* The same again and again, so that each is interrupted often, however short or rare it is. */

@@ -916,10 +916,28 @@ static void only_the_root_grows(void **state)
     finish_map(f.m, &counting);
 }
 
+/* What a map is made of where nobody says it. */
+static void default_engine(void **state)
+{
+    (void)state;
+    for (int kind = SYNCMAP_U64; kind < SYNCMAP_CUSTOM; kind++) {
+        syncmap *plain = syncmap_new((enum syncmap_kind)kind, NULL), *zeroed = syncmap_new((enum syncmap_kind)kind, &(syncmap_options){.context = NULL});
+        syncmap *other = syncmap_new((enum syncmap_kind)kind, &(syncmap_options){.engine = SYNCMAP_ENGINE_READ_DIRTY});
+        assert_non_null(plain);
+        assert_non_null(zeroed);
+        assert_non_null(other);
+        assert_true(is_flat(plain) && is_flat(zeroed) && !is_flat(other));
+        syncmap_free(plain);
+        syncmap_free(zeroed);
+        syncmap_free(other);
+    }
+}
+
 int main(void)
 {
     test_seed();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(default_engine),
         cmocka_unit_test(hash_and_unhash_are_inverse),
         cmocka_unit_test(free_slots_have_no_key_of_their_bucket),
         cmocka_unit_test(key_of_hash_zero),
