@@ -6,8 +6,8 @@
  * said here, once; each function below then says only what is its own.
  *
  * RESULTS. Every operation returns 1 for yes (present, loaded, swapped, deleted, replaced), 0 for no, and
- * a negative `enum syncmap_error` for an error. An error means that nothing happened: the map is as it
- * was, no argument changed owner, and no out parameter was written. Every out parameter may be NULL.
+ * a negative `enum syncmap_error` for an error (load_or_compute: or its compute's own number). An error means that nothing
+ * happened: the map is as it was, no argument changed owner, and no out parameter was written. Every out parameter may be NULL.
  * Where an operation finds no value, it writes NULL to the out parameter.
  *
  * ERRORS. SYNCMAP_EINVAL: the map is NULL, the key is not of the map's kind, a string is NULL, bytes are
@@ -28,16 +28,12 @@
  * Go's: a table that is searched with no lock, and a second one, under a mutex, for new keys. FLAT is one table of buckets, each
  * with a lock of its own for its writers. "Progress" is, for
  *                     READ_DIRTY                                                FLAT
- *   load, load_many   wait-free but for the probe when the key is in `read`,    lock-free: starts over only if a writer of the same
- *   bucket
- *                     else lock-free                                            got on; if one is in it, pauses for a microsecond
- *                     or two, then
+ *   load, load_many   wait-free but for the probe when the key is in `read`,    lock-free: starts over only if a writer of the same bucket
+ *                     else lock-free                                            got on; if one is in it, pauses for a microsecond or two, then
  *                                                                               makes a membarrier(2) system call, and goes on
- *   writers           lock-free when the key is in `read`; else block on the    block on the lock of one bucket, for the time of
- *   some
+ *   writers           lock-free when the key is in `read`; else block on the    block on the lock of one bucket, for the time of some
  *                     map's mutex                                               hundred instructions at most
- *   work of one call  a new key may copy the table                              bounded, whatever the size (growing is shared by
- *   all writers)
+ *   work of one call  a new key may copy the table                              bounded, whatever the size (growing is shared by all writers)
  *
  * PROGRESS. "Lock-free": some thread always completes, whatever the others do. "Blocks": the call may wait for a lock that is held
  * for the library's own work only. No lock is ever held over user code: a callback, an allocator, a release function may call
@@ -57,7 +53,7 @@
  * map gives each reference up exactly once, through `value_free`, after a grace period: when it was
  * overwritten, deleted, cleared, or is left at syncmap_free(). An operation that did not store its
  * value (load_or_store that loaded, compare_and_swap that did not swap, any error) leaves it with the
- * caller. Storing the same pointer twice hands over two references.
+ * caller (but load_or_compute: see there). Storing the same pointer twice hands over two references.
  *   What swap and load_and_delete write to `*previous` leaves the map and belongs to the caller. Other threads
  * may still be reading it: give it to syncmap_retire(), do not free it at once. Where `previous` is NULL, the
  * map gives it up as above.
@@ -252,7 +248,8 @@ typedef struct syncmap_allocator {
 typedef struct syncmap_options {
     enum syncmap_engine engine;
     /* Makes the map own its values (OWNERSHIP above). Called after a grace period, by whatever thread happens to
-     * collect, at any time until a syncmap_barrier() that follows syncmap_free() has returned. */
+     * collect, at any time until a syncmap_barrier() that follows syncmap_free() has returned. (What was computed and not stored goes at
+     * once, in the call of syncmap_load_or_compute().) */
     void (*value_free)(void *value, void *context);
     /* Takes a reference for whoever the value is handed to. Needs value_free. */
     void (*value_acquire)(void *value, void *context);
@@ -334,18 +331,24 @@ SYNCMAP_API int syncmap_range(syncmap *m, bool (*visit)(syncmap_key key, void *v
 
 /* The value of a key if it is present (1), else the one that compute(key, &value, context) makes, and that is stored (0). An
  * absent key is computed by one such call at a time: others that want it by this function wait meanwhile, and then find the value.
- * So a key that nobody deletes is computed once. All other operations wait for nothing, on this key either; if one of them has
- * stored a value when compute returns, that is the result (1), and the map gives the computed one up at once, through value_free, if
- * it owns its values (else it is compute's to remember).
- *   compute sets *value, which is NULL, and returns 0; or it returns a number below 0: this is the result then, nothing is stored,
- * and one of those who wait calls its own compute. It is called with no lock held, may take its time, and may call anything, on the
- * same map too; but not change what `key` points to, nor leave by longjmp() or a C++ exception, nor wait for those who wait for it:
- * as by syncmap_barrier(), if they are pinned. A thread may exit or be cancelled in it: as if it had failed.
- *   SYNCMAP_EDEADLK: this thread is computing this key already; or the thread that is waits, itself or through others, for a key
- * that this one is computing. (In this, custom keys with equal 64-bit hashes count as one.) SYNCMAP_ENOMEM possible, also after
- * compute was called: then the map gives the value up as above. `actual` needs a pin or value_acquire on an owning map; who waits
- * with a pin holds up what the process retires. A present key costs a load; an absent one compute, two loads and a load_or_store,
- * and two short locks of one of sixteen mutexes of the process. */
+ * So a key that nobody deletes or clears is computed once, unless that fails. All other operations wait for nothing, on this key
+ * either; if one of them has stored a value when compute returns, that is the result (1), and the computed one is given up: this
+ * call passes it to value_free, if the map owns its values (else it is compute's to remember).
+ *   compute sets *value, which is NULL, to what it hands over a reference of its own to, and returns 0; or it returns a number below
+ * 0: that is the result then, nothing is stored, and one of those who wait calls its own compute (so choose numbers that you can
+ * tell from those of this library; what *value is then is compute's own affair). It is called with no lock held, may take its time,
+ * and may call anything, on the same map too, but syncmap_free() of that one. It must not change what `key` points to, nor leave by
+ * longjmp(), a C++ exception or a switch to another coroutine; nor wait for those who may wait for it: for a lock that they hold, or
+ * by syncmap_barrier(), if they are pinned, or call from a release function or value_free. A thread may exit or be cancelled in it,
+ * as if it had failed, if no other callback of the library is below it on the stack. There is no time limit, and who waits cannot be
+ * cancelled.
+ *   SYNCMAP_EDEADLK, and compute is not called: this thread is computing this key already; or the thread that is waits, itself or
+ * through others, for a key that this one is computing. (Who waits for a custom key goes by its 64-bit hash: unequal keys with the
+ * same one are computed one after the other, and count as one in the second case.) SYNCMAP_ENOMEM possible, also after compute was
+ * called, as SYNCMAP_EINVAL is if what it made is one of the library's marks: the map is as it was, and the value given up as above
+ * (a mark is not). `actual` needs a pin or value_acquire on an owning map; who computes or waits with a pin holds up what the process
+ * retires. A present key costs a load; an absent one compute, two loads and a load_or_store, and two short locks of one of sixteen
+ * mutexes of the process. */
 SYNCMAP_API int syncmap_load_or_compute(syncmap *m, syncmap_key key,
                                         int (*compute)(syncmap_key key, void **value, void *context), void *context,
                                         void **actual);

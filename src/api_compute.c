@@ -11,6 +11,7 @@
  *   3. Load again: the flight that this thread did not see any more, between 1 and 2, may have stored the value.
  *   4. Call compute, and load_or_store what it made.
  *   5. End the flight, and wake who waits for it.
+ *   6. Give up what was computed, and not stored.
  *
  * INVARIANTS
  *   C1  In a stripe there is one flight of a key and a map at most, but for those that one thread has begun inside each other (C4).
@@ -30,8 +31,9 @@
  * A waiter is woken with `over` set, under the stripe's mutex, by who ends the flight, who also takes back waits_for (under both
  * mutexes), so that nobody follows a chain to a flight that has ended. Lock order: a stripe's, then flights_waiting.
  *
- * A fork takes all these mutexes. In the child there are no waiters, and the flights of its one thread only: it may have forked
- * while it computes.
+ * A fork takes all these mutexes. In the child there are no waiters, and the flights of its one thread only, which may have forked
+ * while it computes. Only these are looked at: other child handlers may have run before, and started threads on the stacks that the
+ * others were on.
  *
  * Compute may be left by pthread_exit() or cancellation: then the flight ends as if compute had failed.
  *
@@ -103,20 +105,28 @@ static bool wait_begins(struct thread_own *owner)
     return t == NULL;
 }
 
+static void flight_link(struct flight *f)
+{
+    struct stripe *s = stripe_of(f);
+    f->next = s->first;
+    s->first = f;
+}
+
 /* 1 begun, 0 there was another, which has ended, SYNCMAP_EDEADLK. */
 static int flight_begin(struct flight *f)
 {
     if (flight_is_nested(f))
         return SYNCMAP_EDEADLK;
     struct stripe *s = stripe_of(f);
+    int cancelable; /* not while it waits */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
     pthread_mutex_lock(&s->mutex);
     struct flight *other = s->first;
     while (other != NULL && (other->owner == f->owner || !flight_is_same(other, f)))
         other = other->next;
     int result = other == NULL;
     if (other == NULL) {
-        f->next = s->first;
-        s->first = f;
+        flight_link(f);
         f->outer = own.flights;
         own.flights = f;
     } else if (!wait_begins(other->owner)) {
@@ -124,13 +134,11 @@ static int flight_begin(struct flight *f)
     } else {
         struct waiter w = {.next = other->waiters, .thread = &own};
         other->waiters = &w;
-        int cancelable; /* while it waits: w is in this frame */
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
         while (!w.over)
             pthread_cond_wait(&s->ended, &s->mutex);
-        pthread_setcancelstate(cancelable, NULL);
     }
     pthread_mutex_unlock(&s->mutex);
+    pthread_setcancelstate(cancelable, NULL);
     return result;
 }
 
@@ -177,15 +185,11 @@ static void flights_fork_child(void)
 {
     for (unsigned i = 0; i < STRIPES; i++) {
         stripes[i].ended = (pthread_cond_t)PTHREAD_COND_INITIALIZER; /* it may count threads that are not there */
-        struct flight **link = &stripes[i].first;
-        while (*link != NULL) {
-            struct flight *f = *link;
-            f->waiters = NULL;
-            if (f->owner == &own)
-                link = &f->next;
-            else
-                *link = f->next;
-        }
+        stripes[i].first = NULL; /* others' stacks may be gone */
+    }
+    for (struct flight *f = own.flights; f != NULL; f = f->outer) {
+        f->waiters = NULL;
+        flight_link(f);
     }
     flights_fork_parent();
 }
@@ -199,10 +203,11 @@ struct computation {
     int (*compute)(syncmap_key key, void **value, void *context);
     void *context;
     void **found; /* NULL: the caller does not want it */
+    void *lost;   /* what was computed, and not stored; NULL: nothing */
 };
 
 /* Steps 3 and 4. */
-static int compute_and_store(const struct computation *c)
+static int compute_and_store(struct computation *c)
 {
     syncmap *m = c->m;
     int result = syncmap_load(m, c->key, c->found);
@@ -213,13 +218,28 @@ static int compute_and_store(const struct computation *c)
     if (result < 0)
         return result;
     result = syncmap_load_or_store(m, c->key, value, c->found);
-    if (result != 0 && value != NULL && m->value_free != NULL && !value_is_reserved(value))
-        m->value_free(value, m->context); /* nobody else has seen it */
+    if (result != 0 && !value_is_reserved(value))
+        c->lost = value;
     return result;
 }
 
-/* Steps 3 to 5. */
-static int fly(struct flight *f, const struct computation *c)
+/* Nobody else has seen it. As in release_some() (reclaim.c): a barrier in value_free returns at once, and the thread is not
+ * cancelled there. */
+static void value_give_up(const struct syncmap *m, void *value)
+{
+    if (value == NULL || m->value_free == NULL)
+        return;
+    int cancelable;
+    bool releasing = own.releasing;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    own.releasing = true;
+    m->value_free(value, m->context);
+    own.releasing = releasing;
+    pthread_setcancelstate(cancelable, NULL);
+}
+
+/* Steps 3 to 5, also if the thread ends in compute. */
+static int fly(struct flight *f, struct computation *c)
 {
     int result;
     pthread_cleanup_push(flight_end, f);
@@ -234,7 +254,7 @@ int syncmap_load_or_compute(syncmap *m, syncmap_key key, int (*compute)(syncmap_
     if (m == NULL || compute == NULL)
         return SYNCMAP_EINVAL;
     void *found = NULL;
-    const struct computation c = {m, key, compute, context, actual != NULL ? &found : NULL};
+    struct computation c = {m, key, compute, context, actual != NULL ? &found : NULL, NULL};
     int result = syncmap_load(m, key, c.found);
     if (result == 0) {
         check_pinned(m, actual != NULL);
@@ -247,6 +267,7 @@ int syncmap_load_or_compute(syncmap *m, syncmap_key key, int (*compute)(syncmap_
             return begun;
         if (begun == 1)
             result = fly(&f, &c);
+        value_give_up(m, c.lost); /* after the flight, so that nobody waits for it */
     }
     if (result >= 0 && actual != NULL)
         *actual = found;

@@ -98,7 +98,11 @@ static inline long platform_membarrier(int command)
 /* Fills `bytes` with random bytes; false where the system has none to give. */
 static inline bool platform_random(void *bytes, size_t size)
 {
-    return getrandom(bytes, size, GRND_NONBLOCK) == (ssize_t)size;
+    int cancelable; /* else a cancellation point */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    bool done = getrandom(bytes, size, GRND_NONBLOCK) == (ssize_t)size;
+    pthread_setcancelstate(cancelable, NULL);
+    return done;
 }
 
 /* Asks for huge pages: a table is read at random, and misses the TLB less. An advice; failing is fine. */
@@ -171,7 +175,10 @@ static inline void platform_yield(void)
 static inline void platform_sleep(long nanoseconds)
 {
     struct timespec pause = {0, nanoseconds};
+    int cancelable; /* as above */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
     nanosleep(&pause, NULL);
+    pthread_setcancelstate(cancelable, NULL);
 }
 
 #endif

@@ -172,6 +172,79 @@ static void test_lost_races(void **state)
     for_each_ownership(lost_races_owned);
 }
 
+/* A value that is not stored is freed when nobody waits for its flight any more, as in any release: what value_free waits for then is not
+ * what others wait for, and it is not cut off. */
+struct losing {
+    struct bed bed;
+    struct stage stage;
+};
+
+static void value_free_and_wait(void *value, void *context)
+{
+    syncmap_barrier(); /* which returns at once, whoever is pinned */
+    pthread_testcancel();
+    value_free(value, context);
+}
+
+static int lose(syncmap_key key, void **value, void *context)
+{
+    struct losing *losing = context;
+    (void)key;
+    stage_set(&losing->stage, 1);
+    stage_wait(&losing->stage, 2);
+    CHECK(pthread_cancel(pthread_self()) == 0);
+    *value = value_make(1);
+    return 0;
+}
+
+static void *losing_thread(void *context)
+{
+    struct losing *losing = context;
+    CHECK(syncmap_load_or_compute(losing->bed.map, KEY(&losing->bed, 1), lose, losing, NULL) == 1);
+    stage_set(&losing->stage, 3);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void pinned_waiter(void *context)
+{
+    struct losing *losing = context;
+    void *actual;
+    syncmap_pin();
+    CHECK(syncmap_load_or_compute(losing->bed.map, KEY(&losing->bed, 1), lose, losing, &actual) == 1);
+    value_check(actual, 1);
+    stage_wait(&losing->stage, 3);
+    syncmap_unpin();
+}
+
+static void freed_after_the_flight(const struct config *config)
+{
+    struct losing losing = {.bed = {.config = config, .ownership = OWNED}};
+    counting_init(&losing.bed.counting);
+    syncmap_options options = bed_options(config, OWNED, &losing.bed.counting);
+    options.value_free = value_free_and_wait;
+    bed_open_with(&losing.bed, &options);
+    pthread_t first;
+    struct thread second;
+    CHECK(pthread_create(&first, NULL, losing_thread, &losing) == 0);
+    stage_wait(&losing.stage, 1);
+    thread_start(&second, pinned_waiter, &losing);
+    sleep_ms(2);
+    bed_store(&losing.bed, 1, 0);
+    stage_set(&losing.stage, 2);
+    void *end;
+    CHECK(pthread_join(first, &end) == 0 && end == PTHREAD_CANCELED);
+    thread_join(&second);
+    CHECK(atomic_load(&losing.stage.reached) == 3);
+    bed_close(&losing.bed);
+}
+
+static void test_freed_after_the_flight(void **state)
+{
+    (void)state;
+    for_each_config(freed_after_the_flight);
+}
+
 /* Memory is out when the value is to be stored. */
 static struct counting *starved;
 
@@ -671,6 +744,7 @@ int main(void)
         cmocka_unit_test(test_results),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_lost_races),
+        cmocka_unit_test(test_freed_after_the_flight),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_nested),
         cmocka_unit_test(test_once),

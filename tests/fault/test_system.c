@@ -47,14 +47,16 @@ static void call_in_place(void *context)
     job->failed = trial_call(job->trial, job->operation, job->index, job->plan, job->compare);
 }
 
-/* A thread that can have no record works on one that all such threads share. What they have retired there and not tried to
- * collect must not depend on the trials before: a barrier of such a thread tries. */
-static void settle_recordless(void *context)
+/* A thread that can have no record works on one that all such threads share; one that can takes over the one of a thread that is
+ * gone. What was retired on these and not tried to collect must not depend on the trials before, or a pass comes in one trial and
+ * not in the next: a barrier on either tries. */
+static void settle_newcomer(void *context)
 {
     (void)context;
     fault_arm((struct fault_plan){FAULT(FAULT_SETSPECIFIC), 1, FAULT_FOREVER});
     syncmap_barrier();
     fault_disarm();
+    syncmap_barrier(); /* with a record, the one that the newcomer will have */
 }
 
 /* Builds the state anew, calls with the plan armed. True: a fault was met. */
@@ -68,7 +70,7 @@ static bool run(struct job *job)
     if (job->form == DRAINED) thread_drain();
     if (job->form == NEWCOMER) {
         struct thread thread;
-        thread_start(&thread, settle_recordless, NULL);
+        thread_start(&thread, settle_newcomer, NULL);
         thread_join(&thread);
         thread_start(&thread, call_in_place, job);
         thread_join(&thread);
