@@ -19,10 +19,12 @@
 
 enum { FAILURE = -77, THREADS = 4 };
 
-/* AddressSanitizer has to be told that a stack is left; it is by pthread_exit(), by nobody before a cancellation. NULL without it. */
+/* AddressSanitizer has to be told that a stack is left; it is by pthread_exit(), by nobody before a cancellation. NULL without
+ * it. */
 __attribute__((weak)) void __asan_handle_no_return(void);
 
-/* Until the thread is cancelled. (Not in what ThreadSanitizer intercepts, as pause(): it would take no notice of mutexes from there on.) */
+/* Until the thread is cancelled. (Not in what ThreadSanitizer intercepts, as pause(): it would take no notice of mutexes from there
+ * on.) */
 static _Noreturn void wait_for_the_end(void)
 {
     for (;;) {
@@ -185,8 +187,8 @@ static void test_lost_races(void **state)
     for_each_ownership(lost_races_owned);
 }
 
-/* A value that is not stored is freed when nobody waits for its flight any more, as in any release: what value_free waits for then is not
- * what others wait for, and it is not cut off. */
+/* A value that is not stored is freed when nobody waits for its flight any more, as in any release: nobody waits for what value_free
+ * waits for then, and it is not cut off. */
 struct losing {
     struct bed bed;
     struct stage stage;
@@ -646,16 +648,22 @@ static void *cancelled_thread(void *context)
     wait_for_the_end();
 }
 
+/* One thread computes, and another waits for it. */
+static void begin_and_wait(struct ending *ending, const struct config *config, struct thread *first, pthread_t *second)
+{
+    bed_open(&ending->bed, config, OWNED);
+    thread_start(first, slow_thread, ending);
+    stage_wait(&ending->stage, 1);
+    CHECK(pthread_create(second, NULL, cancelled_thread, ending) == 0);
+    sleep_ms(2);
+}
+
 static void cancelled_waiters(const struct config *config)
 {
     struct ending ending = {0};
-    bed_open(&ending.bed, config, OWNED);
     struct thread first;
     pthread_t second;
-    thread_start(&first, slow_thread, &ending);
-    stage_wait(&ending.stage, 1);
-    CHECK(pthread_create(&second, NULL, cancelled_thread, &ending) == 0);
-    sleep_ms(2);
+    begin_and_wait(&ending, config, &first, &second);
     CHECK(pthread_cancel(second) == 0);
     sleep_ms(2);
     stage_set(&ending.stage, 2);
@@ -684,13 +692,9 @@ static void child_ends(pid_t child)
 static void forked_beside(const struct config *config)
 {
     struct ending ending = {0};
-    bed_open(&ending.bed, config, OWNED);
     struct thread first;
     pthread_t second;
-    thread_start(&first, slow_thread, &ending);
-    stage_wait(&ending.stage, 1);
-    CHECK(pthread_create(&second, NULL, cancelled_thread, &ending) == 0);
-    sleep_ms(2);
+    begin_and_wait(&ending, config, &first, &second);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
