@@ -248,8 +248,8 @@ typedef struct syncmap_allocator {
 typedef struct syncmap_options {
     enum syncmap_engine engine;
     /* Makes the map own its values (OWNERSHIP above). Called after a grace period, by whatever thread happens to
-     * collect, at any time until a syncmap_barrier() that follows syncmap_free() has returned. (What was computed and not stored goes at
-     * once, in the call of syncmap_load_or_compute().) */
+     * collect, at any time until a syncmap_barrier() that follows syncmap_free() has returned. (What was computed
+     * and not stored goes at once, in the call of syncmap_load_or_compute().) */
     void (*value_free)(void *value, void *context);
     /* Takes a reference for whoever the value is handed to. Needs value_free. */
     void (*value_acquire)(void *value, void *context);

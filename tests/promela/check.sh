@@ -16,7 +16,7 @@ only=${1:-}
 compiler=${CC:-cc}
 command -v spin >/dev/null || { echo "check.sh: spin is not installed (Debian: apt-get install spin)" >&2; exit 1; }
 command -v "$compiler" >/dev/null || { echo "check.sh: there is no C compiler ($compiler)" >&2; exit 1; }
-# Most models are run for less time than it takes to compile them. (Of gcc's -O1, dead stores in the one huge function are half the time.)
+# Most models are run for less time than it takes to compile them. (Of gcc's -O1, dead stores in the one huge function are 0.4.)
 optimizing="$compiler -O1 -fno-dse -fno-tree-dse"
 fast=$(command -v tcc) || fast="$compiler -O0"
 [ -z "$only" ] || [ -f "$here/$only.pml" ] || { echo "check.sh: there is no model $only" >&2; exit 1; }

@@ -70,7 +70,8 @@ void handed_done(enum ownership ownership, void *value);
 void previous_done(enum ownership ownership, void *value);
 void refused_done(enum ownership ownership, void *value);
 
-/* syncmap_load_or_store(), by way of a compute that gives `value`: the same, also in that the caller keeps a value that was not stored. */
+/* syncmap_load_or_store(), by way of a compute that gives `value`: the same, also in that the caller keeps a value that was not
+ * stored. */
 int computed_load_or_store(syncmap *map, syncmap_key key, void *value, void **actual, enum ownership ownership);
 
 /* The number of keys that range visits, each checked to be visited once with a value of its own (or NULL). Key
