@@ -37,11 +37,11 @@ struct membarrier_cell {
 
 static _Atomic bool membarrier_expedited;
 
-/* P1: order against heavy() of another thread, see M1. `own` is the cell of the calling thread. */
-static inline void membarrier_light(struct membarrier_cell *own)
+/* P1: order against heavy() of another thread, see M1. `mine` is the cell of the calling thread. */
+static inline void membarrier_light(struct membarrier_cell *mine)
 {
     if (CHECKED_FENCES) {
-        add_acq_rel(&own->touched, 1); /* P1 */
+        add_acq_rel(&mine->touched, 1); /* P1 */
         return;
     }
     if (likely(ld_relaxed(&membarrier_expedited))) /* relaxed: an old answer only makes the fence stronger */

@@ -88,7 +88,9 @@ struct thread_own {
     struct thread_own *waits_for;       /* and whom it waits for */
 };
 
+#ifndef own /* a test that plays threads in one (tests/model) has one for each */
 static THREAD_LOCAL struct thread_own own;
+#endif
 static struct thread thread_shared;
 static _Atomic(struct thread *) thread_records;
 

@@ -113,6 +113,26 @@ void choices_forget(void)
     c.length = 0;
 }
 
+bool choices_exhaustive(void)
+{
+    return c.mode == EXHAUSTIVE;
+}
+
+unsigned choices_made(void)
+{
+    return c.depth;
+}
+
+unsigned choices_cost(void)
+{
+    return c.spent;
+}
+
+void choices_keep(unsigned count)
+{
+    c.depth = count;
+}
+
 void choices_print(void)
 {
     if (c.mode == RANDOM)

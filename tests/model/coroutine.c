@@ -9,7 +9,7 @@
 #include "model/scheduler_parts.h"
 
 #if WITH_ASAN
-#include <sanitizer/common_interface_defs.h>
+#include <sanitizer/asan_interface.h>
 #endif
 
 enum { STACK_SIZE = 256 << 10 };
@@ -44,6 +44,9 @@ void coroutine_arrived(struct coroutine *self)
 void coroutine_start(struct coroutine *coroutine, void (*body)(void))
 {
     if (coroutine->stack == NULL && (coroutine->stack = malloc(STACK_SIZE)) == NULL) abort();
+#if WITH_ASAN
+    __asan_unpoison_memory_region(coroutine->stack, STACK_SIZE); /* of a run that was left: the frames */
+#endif
     if (getcontext(&coroutine->context) != 0) abort();
     coroutine->context.uc_stack.ss_sp = coroutine->stack;
     coroutine->context.uc_stack.ss_size = STACK_SIZE;

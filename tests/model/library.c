@@ -20,6 +20,9 @@
 #define pthread_mutex_lock(mutex) WITH_SITE(model_mutex_lock(mutex, &model_here), "lock " #mutex)
 #define pthread_mutex_trylock(mutex) WITH_SITE(model_mutex_trylock(mutex, &model_here), "trylock " #mutex)
 #define pthread_mutex_unlock(mutex) WITH_SITE(model_mutex_unlock(mutex, &model_here), "unlock " #mutex)
+#define pthread_cond_wait(cond, mutex) WITH_SITE(model_cond_wait(cond, mutex, &model_here), "wait " #cond)
+#define pthread_cond_broadcast(cond) WITH_SITE(model_cond_wake(cond, true, &model_here), "broadcast " #cond)
+#define pthread_cond_signal(cond) WITH_SITE(model_cond_wake(cond, false, &model_here), "signal " #cond)
 #define platform_sleep(nanoseconds) WITH_SITE(((void)(nanoseconds), model_sleep(&model_here)), "sleep")
 #define platform_pause() platform_sleep(0)
 #define platform_yield() platform_sleep(0)
@@ -80,6 +83,25 @@ static int specific_set(pthread_key_t key, const void *value)
 #define pthread_key_create specific_create
 #define pthread_setspecific specific_set
 
+/* Nobody is cancelled here, and a run that is left early leaves its frames. */
+#undef pthread_cleanup_push
+#undef pthread_cleanup_pop
+#define pthread_cleanup_push(function, argument) { void (*const cleanup)(void *) = (function); void *const cleaned = (argument)
+#define pthread_cleanup_pop(execute) if (execute) cleanup(cleaned); }
+
+/* ---- thread-local variables ---- */
+
+static struct thread_own *own_of_self(void);
+#define own (*own_of_self())
+#include "thread.h"
+
+static struct thread_own own_of[MODEL_THREADS];
+
+static struct thread_own *own_of_self(void)
+{
+    return &own_of[model_self()];
+}
+
 /* ---- the library, as in src/syncmap.c ---- */
 
 #include "membarrier.c"
@@ -130,7 +152,7 @@ void library_begin(void)
         if (used > sizeof copies) abort();
         memcpy(copies + variables[i].start, variables[i].variable, variables[i].size);
     }
-    model_thread_local(&own, sizeof own);
+    model_thread_local(own_of, sizeof own_of);
 }
 
 void library_reset(void)

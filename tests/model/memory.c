@@ -80,6 +80,7 @@ void model_free(void *memory)
         model_fail("free: this was never allocated");
     struct block *block = &arena.blocks[arena.block_at[offset / GRAIN]];
     if (!block->live) model_fail("free: this was freed before");
+    model_freed(memory, block->size);
     block->live = false;
     arena.live[block->owner]--;
     memset(arena.bytes + offset, 0xdd, block->size);

@@ -16,6 +16,10 @@
         if (!(condition)) model_fail("a check: " #condition); \
     } while (0)
 
+/* From the number, and the thread, of a call with another one in its compute to that one's; its thread is another, as the two
+ * events overlap. */
+enum { INNER = 10, INNER_THREADS = 28 };
+enum { REFUSED = HISTORY_OPERATIONS };
 enum { NULL_NUMBER = 99, NUMBERS = 100, KEYS = 10, EVENTS_MAX = 512, DUMMIES = 8 };
 
 struct call {
@@ -52,6 +56,7 @@ static struct {
     size_t event_count;
     struct value *held[MODEL_THREADS];
     unsigned dummies[MODEL_THREADS]; /* retired and not released */
+    unsigned computing[KEYS], computed[KEYS];
     uint64_t clock; /* of events: one thread at a time moves it on */
     struct object objects[KEYS];
 } w;
@@ -225,6 +230,7 @@ static struct history_event *event_begin(unsigned thread, enum history_operation
     struct history_event *event = &w.events[w.event_count++];
     *event = (struct history_event){.begin = ++w.clock, .thread = (uint16_t)thread, .operation = (uint8_t)operation,
                                     .key = (uint8_t)key, .out = HISTORY_UNASKED};
+    model_event();
     return event;
 }
 
@@ -233,6 +239,7 @@ static void event_end(struct history_event *event, int result)
     CHECK(result == 0 || result == 1);
     event->result = (int8_t)result;
     event->end = ++w.clock;
+    model_event();
 }
 
 static struct history_event *load(const struct call *call, unsigned thread, void **value)
@@ -269,6 +276,72 @@ static void call_load_or_store(const struct call *call, unsigned thread)
     event_end(event, result);
     event->out = end_handed(actual, true);
     if (result == 1) value_refused(value);
+}
+
+/* What compute is given. */
+struct computation {
+    const struct call *call;
+    unsigned thread;
+    bool computed, failed;
+};
+
+static int compute(syncmap_key key, void **value, void *context);
+
+/* One that is refused has no effect, and is no event. */
+static int load_or_compute(const struct call *call, unsigned thread)
+{
+    struct computation c = {.call = call, .thread = thread};
+    void *actual = NULL;
+    begin_handed();
+    struct history_event *event = event_begin(thread, H_LOAD_OR_STORE, call->key);
+    event->value = call->number;
+    int result = syncmap_load_or_compute(w.map, key_of(call->key), compute, &c, &actual);
+    if (result < 0) {
+        CHECK(result == SYNCMAP_EDEADLK && (w.play->flags & RING));
+        event->operation = REFUSED;
+        result = 0;
+    } else {
+        CHECK(result == 1 || c.computed);
+    }
+    event_end(event, result);
+    event->out = end_handed(actual, event->operation != REFUSED);
+    return event->operation == REFUSED ? SYNCMAP_EDEADLK : result;
+}
+
+/* Nobody else is here for the key. Others may run meanwhile. */
+static int compute(syncmap_key key, void **value, void *context)
+{
+    static const struct model_site begins = {__FILE__, __LINE__, "compute begins"}, ends = {__FILE__, __LINE__, "compute ends"};
+    struct computation *c = context;
+    uint8_t index = index_of(key);
+    CHECK(index == c->call->key);
+    model_step(MODEL_TOUCH, &w.computing[index], sizeof w.computing[index], false, &begins);
+    CHECK(w.computing[index]++ == 0);
+    if (w.play->flags & ONCE) CHECK(w.computed[index]++ == 0);
+    int result = 0;
+    if (c->call->letter == 'N') {
+        struct call inner = {.letter = 'P', .key = c->call->expected, .number = c->call->number + INNER};
+        result = load_or_compute(&inner, INNER_THREADS + c->thread);
+    }
+    model_step(MODEL_TOUCH, &w.computing[index], sizeof w.computing[index], false, &ends);
+    w.computing[index]--;
+    c->computed = result >= 0;
+    if (c->computed) *value = value_make(c->call->number);
+    return result < 0 ? result : 0;
+}
+
+static void call_load_or_compute(const struct call *call, unsigned thread)
+{
+    (void)load_or_compute(call, thread);
+}
+
+/* What was refused is no event of the history. */
+static void forget_refused(void)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < w.event_count; i++)
+        if (w.events[i].operation != REFUSED) w.events[kept++] = w.events[i];
+    w.event_count = kept;
 }
 
 static void call_taking(const struct call *call, unsigned thread)
@@ -391,11 +464,14 @@ static void call_barrier(unsigned thread)
 
 static void make_call(const struct call *call, unsigned thread)
 {
+    model_event();
     switch (call->letter) {
     case 'L': call_load(call, thread); break;
     case 'S':
     case 's': call_store(call, thread); break;
     case 'O': call_load_or_store(call, thread); break;
+    case 'P':
+    case 'N': call_load_or_compute(call, thread); break;
     case 'W':
     case 'X': call_taking(call, thread); break;
     case 'C':
@@ -413,6 +489,7 @@ static void make_call(const struct call *call, unsigned thread)
     case 'F': library_reseed(w.map); break;
     default: abort();
     }
+    model_event();
 }
 
 /* ---- a run ---- */
@@ -422,6 +499,8 @@ static void play_reset(void)
     library_reset();
     memset(w.values, 0, sizeof w.values);
     memset(w.dummies, 0, sizeof w.dummies);
+    memset(w.computing, 0, sizeof w.computing);
+    memset(w.computed, 0, sizeof w.computed);
     w.event_count = 0;
     w.clock = 0;
 }
@@ -461,6 +540,7 @@ static void play_exit(unsigned thread)
 static void play_after(void)
 {
     size_t present = 0;
+    forget_refused();
     for (unsigned key = 0; key < KEYS; key++) {
         struct call load = {.letter = 'L', .key = (uint8_t)key};
         call_load(&load, MODEL_MAIN);
@@ -480,6 +560,20 @@ static void play_after(void)
     if (w.setting.ownership == PLAIN)
         for (unsigned i = 0; i < NUMBERS; i++) model_free(w.values[i]);
     CHECK(model_live(MODEL_VALUE) == 0);
+}
+
+uint64_t play_outcome(void)
+{
+    uint64_t digest = w.event_count;
+    for (size_t i = 0; i < w.event_count; i++) {
+        const struct history_event *e = &w.events[i];
+        uint64_t words[] = {e->begin, e->end, e->thread, e->operation, e->key, (uint64_t)e->result, e->value, e->expected, e->out};
+        for (size_t j = 0; j < sizeof words / sizeof words[0]; j++) {
+            digest = (digest ^ words[j]) * 0x9e3779b97f4a7c15u;
+            digest ^= digest >> 32;
+        }
+    }
+    return digest;
 }
 
 const struct model_scene *play_scene(const struct play *play, const struct setting *setting)

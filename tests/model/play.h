@@ -6,6 +6,7 @@
  *
  *   L1    load                     S1    store              s1   store NULL        W1   swap
  *   O1    load_or_store            D1    delete             X1   load_and_delete   Z    clear
+ *   P1    load_or_compute                                N1:2  the same, with a load_or_compute of key 2 in its compute
  *   C1:7  compare_and_swap, expecting value 7               K1:7 compare_and_delete, expecting value 7
  *   R     range                    Q     scan of everything, in one call
  *   M     range that is not recorded: promotes
@@ -32,7 +33,9 @@ enum { COLD = 1, /* each thread's first call is explored: it gets its record the
        NO_RECORD = 4, /* thread 0 can have no record */
        NO_RECORDS = 8, /* nor can thread 1 */
        REUSE = 16, /* each has had a record, and given it back: there is one that all may take again */
-       MOVES = 32 /* what flat does there read/dirty has other plays for: the bound is one less for it */ };
+       MOVES = 32, /* what flat does there read/dirty has other plays for: the bound is one less for it */
+       ONCE = 64, /* nobody deletes: each key is computed once at most */
+       RING = 128 /* calls may be refused, as they would wait for themselves */ };
 
 struct play {
     const char *name;
@@ -51,6 +54,10 @@ struct setting {
 
 /* The scene of a play; good until the next call. */
 const struct model_scene *play_scene(const struct play *play, const struct setting *setting);
+
+/* Of the run that was just made: what its calls and those of the checks at its end returned, and in which order they began and
+ * ended, as a number. */
+uint64_t play_outcome(void);
 
 extern const struct play plays[];
 extern const size_t play_count;

@@ -103,6 +103,26 @@ const struct play plays[] = {
     {"reseeded against collect and load", "S1 S2 F", {"S1 S2 G G", "H1 T U"}, MOVES},
     {"store buffering: reseeded", "S1 S2 F", {"S1 L2", "S2 L1"}, MOVES},
 
+    /* ---- load_or_compute: C1 to C4 of api_compute.c ---- */
+    {"computed by two", "", {"P1 L1", "P1"}, ONCE},
+    {"computed by three", "", {"P1", "P1", "P1"}, ONCE},
+    {"computed by two, amended", "S1 M S2", {"P3 L3", "P3"}, ONCE},
+    {"computed by two while all moves", "S1 S2 S3 S4 S5 S6", {"P7 L8", "P8 P7"}, ONCE | MOVES},
+    {"computed against store", "", {"P1 L1", "S1 L1"}, 0},
+    {"computed against load_or_store and compare_and_swap", "", {"P1 L1", "O1 C1:20"}, 0},
+    {"computed against delete", "S1 M", {"P1 L1", "D1 P1"}, 0},
+    {"computed against delete and load_or_store", "S1", {"P1", "P1", "X1 O1"}, 0},
+    {"computed against clear", "S1", {"P1 L1", "Z P1"}, 0},
+    {"computed against promotion", "S1 M S2 D1", {"P1", "M P1"}, 0},
+    {"computed, two keys one after the other", "", {"P1 P2", "P1 P2"}, ONCE},
+    {"computed, two keys in two orders", "", {"P1 P2", "P2 P1"}, ONCE},
+    {"computed within another", "", {"N1:2", "P2 P1"}, ONCE},
+    {"computed within another, waited for by two", "", {"N1:2", "P2", "P1"}, ONCE},
+    {"computed within each other", "", {"N1:2", "N2:1"}, RING},
+    {"computed within each other, in a ring of three", "", {"N1:2", "N2:3", "N3:1"}, RING},
+    {"computed within itself", "", {"N1:1 L1", "P1"}, RING},
+    {"computed without a record", "", {"P1 L1", "P1"}, ONCE | NO_RECORD},
+
     /* ---- clear, range ---- */
     {"clear against store", "S1 M", {"Z", "S1 S2"}, 0},
     {"clear against new key", "S1 M S2", {"Z", "O2 S3"}, 0},
@@ -203,7 +223,7 @@ const struct play *play_random(uint64_t seed)
     play = (struct play){.name = name, .before = before, .flags = below(8) == 0 ? EXIT : 0};
     bool range = false;
     for (unsigned i = 0; i < threads; i++) {
-        make_part(part[i], 1 + below(threads == 2 ? 4 : 2), range ? "LLSSsDDXXWWOOCCKKMMZGF" : "LLSSsDDXXWWOOCCKKMMZGFR");
+        make_part(part[i], 1 + below(threads == 2 ? 4 : 2), range ? "LLSSsDDXXWWOOPPCCKKMMZGF" : "LLSSsDDXXWWOOPPCCKKMMZGFR");
         range |= strchr(part[i], 'R') != NULL;
         play.part[i] = part[i];
     }

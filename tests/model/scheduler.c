@@ -15,29 +15,40 @@ enum { STEPS_MAX = 100000, TOLD_STEPS = 400, BUFFER_MAX = 64, SLEEPS_MAX = 10000
 
 enum state { READY, BLOCKED, SLEEPING, DONE };
 
+/* What a step looks at or changes; no object: nothing that others could. */
+struct access {
+    const volatile void *object;
+    size_t size;
+    bool writes;
+};
+
 /* A store that waits. */
 struct waiting {
     volatile void *object;
     unsigned char value[8];
     size_t size;
     const struct model_site *site;
+    uint64_t since; /* the number of the step after it */
+    bool first;     /* nothing waited when it came */
 };
 
 struct model_thread {
     struct coroutine coroutine;
     enum state state;
-    const void *mutex; /* BLOCKED: that it waits for */
+    const void *waits_for; /* BLOCKED: a mutex, or a condition */
     unsigned slept;    /* SLEEPING: since which sleep of the run */
-    void *local;       /* its copy of the library's thread-local variables */
     struct waiting buffer[BUFFER_MAX];
     unsigned waiting;
+    struct access last; /* of its last step */
+    bool fixed;         /* that step cannot change places with what others do next, see AS GOOD AS ANOTHER */
 };
 
-/* One line of what a failure tells. */
+/* A step that was made: of a run's record, and one line of what a failure tells. */
 struct told {
     const struct model_site *site;
-    unsigned char thread;
+    struct access access;
     const char *note;
+    unsigned char thread;
 };
 
 static struct {
@@ -46,7 +57,9 @@ static struct {
     struct model_thread threads[MODEL_THREADS];
     unsigned self;
     bool exploring; /* steps are choices */
+    bool quiet;     /* they would be, but for model_quiet() */
     bool telling;   /* each step is printed */
+    bool left_early;
     uint64_t steps; /* of this run */
     unsigned sleeps;
     uint64_t run;
@@ -72,10 +85,10 @@ static void tell(const struct told *t, uint64_t number)
             slash ? slash + 1 : t->site->file, t->site->line, (int)(nested ? nested - what : (long)strlen(what)), what, t->note);
 }
 
-static void note(const struct model_site *site, unsigned thread, const char *text)
+static void note(const struct model_site *site, unsigned thread, const char *text, struct access access)
 {
     struct told *t = &s.told[s.steps < STEPS_MAX ? s.steps : STEPS_MAX];
-    *t = (struct told){site, (unsigned char)thread, text};
+    *t = (struct told){site, access, text, (unsigned char)thread};
     if (s.telling) tell(t, s.steps);
     if (++s.steps >= STEPS_MAX) model_fail("so many steps: this does not end");
 }
@@ -112,16 +125,13 @@ void model_thread_local(void *variables, size_t size)
 {
     s.local = variables;
     s.local_size = size;
-    s.start_local = malloc(size);
+    if ((s.start_local = malloc(size)) == NULL) abort();
     memcpy(s.start_local, variables, size);
-    for (unsigned i = 0; i < MODEL_THREADS; i++) s.threads[i].local = malloc(size);
 }
 
 static void switch_to(unsigned next)
 {
     struct model_thread *from = &s.threads[s.self], *to = &s.threads[next];
-    memcpy(from->local, s.local, s.local_size);
-    memcpy(s.local, to->local, s.local_size);
     if (to->state == SLEEPING) to->state = READY;
     s.self = next;
     coroutine_switch(&from->coroutine, &to->coroutine);
@@ -145,11 +155,71 @@ static void leave(const struct model_site *site)
     switch_to(list[choose(count, false, site)]);
 }
 
+/* ---- as good as another ---- */
+
+static bool leaves_early(void)
+{
+    return s.exploring && !s.limits.all && choices_exhaustive();
+}
+
+/* The running thread's way here is another run's, too, from its last but `kept` choices on: this run ends here, and so do all that
+ * begin with these choices. Does not return. */
+static void leave_early(unsigned kept)
+{
+    s.left_early = true;
+    choices_keep(kept);
+    switch_to(MODEL_MAIN);
+    abort();
+}
+
+static bool conflict(const struct access *a, const struct access *b)
+{
+    uintptr_t from_a = (uintptr_t)a->object, from_b = (uintptr_t)b->object;
+    return (a->writes || b->writes) && from_a < from_b + b->size && from_b < from_a + a->size;
+}
+
+/* Whether no step since number `from`, but `thread`'s own, minds when that access takes place. */
+static bool nobody_minds(const struct access *access, unsigned thread, uint64_t from)
+{
+    for (uint64_t i = from; i < s.steps; i++)
+        if (s.told[i].thread != thread && conflict(&s.told[i].access, access)) return false;
+    return true;
+}
+
+/* Whether `thread` has, since number `from`, no store that reached memory. */
+static bool nothing_arrived(unsigned thread, uint64_t from)
+{
+    for (uint64_t i = from; i < s.steps; i++)
+        if (s.told[i].thread == thread) return false;
+    return true;
+}
+
+void model_event(void)
+{
+    s.threads[s.self].fixed = true;
+}
+
+void model_freed(const void *memory, size_t size)
+{
+    static const struct model_site site = {__FILE__, __LINE__, "memory is freed"};
+    model_event();
+    if (s.exploring) note(&site, s.self, "", (struct access){memory, size, true});
+}
+
 /* ---- store buffers ---- */
+
+static struct access access_of(const struct waiting *w)
+{
+    return (struct access){w->object, w->size, true};
+}
 
 static void commit_oldest(struct model_thread *t)
 {
     struct waiting *w = &t->buffer[0];
+    struct access access = access_of(w);
+    unsigned number = (unsigned)(t - s.threads);
+    if (w->first && leaves_early() && nobody_minds(&access, number, w->since)) leave_early(choices_made());
+    note(w->site, number, " ... reaches memory", access);
     model_alive(w->object, w->size);
     memcpy((void *)(uintptr_t)w->object, w->value, w->size);
     t->waiting--;
@@ -158,10 +228,7 @@ static void commit_oldest(struct model_thread *t)
 
 static void drain(struct model_thread *t)
 {
-    while (t->waiting > 0) {
-        note(t->buffer[0].site, (unsigned)(t - s.threads), " ... reaches memory");
-        commit_oldest(t);
-    }
+    while (t->waiting > 0) commit_oldest(t);
 }
 
 bool model_forward(const volatile void *object, void *value, size_t size)
@@ -186,8 +253,9 @@ bool model_delay(volatile void *object, const void *value, size_t size, const st
     if (!s.exploring || !s.limits.delays || is_local(object)) return false;
     if (t->waiting == 0 && choose(2, true, site) == 0) return false;
     if (t->waiting == BUFFER_MAX) drain(t);
+    bool first = t->waiting == 0;
     struct waiting *w = &t->buffer[t->waiting++];
-    *w = (struct waiting){.object = object, .size = size, .site = site};
+    *w = (struct waiting){.object = object, .size = size, .site = site, .since = s.steps, .first = first};
     memcpy(w->value, value, size);
     s.told[s.steps - 1].note = " ... waits in the store buffer";
     return true;
@@ -201,47 +269,74 @@ void model_membarrier(const struct model_site *site)
 
 /* ---- steps ---- */
 
-/* Before a step: go on, let a buffer's oldest store reach memory, or let another thread run. */
-static void choose_next(const struct model_site *site)
+/* Before a step: go on, let a buffer's oldest store reach memory, or let another thread run. Whether others have run. */
+static bool choose_next(const struct model_site *site)
 {
+    struct model_thread *self = &s.threads[s.self];
+    bool early = leaves_early() && !self->fixed;
+    uint64_t from = s.steps;
     for (;;) {
         unsigned char list[2 * MODEL_THREADS];
         unsigned count = others(list), threads = count;
-        for (unsigned i = 0; i < s.scene->threads; i++)
-            if (s.threads[i].waiting > 0) list[count++] = (unsigned char)i;
-        unsigned taken = choose(1 + count, true, site);
-        if (taken == 0) return;
-        if (taken <= threads) {
-            switch_to(list[taken - 1]);
-            return;
+        bool waiting = false;
+        for (unsigned i = 0; i < s.scene->threads; i++) {
+            if (s.threads[i].waiting == 0) continue;
+            waiting = true;
+            struct access store = access_of(&s.threads[i].buffer[0]);
+            if (early && s.steps == from && &s.threads[i] != self && !conflict(&self->last, &store)) continue;
+            list[count++] = (unsigned char)i;
         }
-        struct model_thread *t = &s.threads[list[taken - 1]];
-        note(t->buffer[0].site, list[taken - 1], " ... reaches memory");
-        commit_oldest(t);
+        unsigned taken = choose(1 + count, true, site);
+        if (taken == 0) return false;
+        if (taken <= threads) {
+            unsigned choices = choices_made(), cost = choices_cost(), me = s.self;
+            switch_to(list[taken - 1]);
+            if (early && nobody_minds(&self->last, me, from) && nothing_arrived(me, from)) {
+                bool all = s.scene->threads == 2 && !waiting && choices_cost() == cost;
+                leave_early(all ? choices : choices_made());
+            }
+            return true;
+        }
+        commit_oldest(&s.threads[list[taken - 1]]);
     }
 }
 
 void model_step(enum model_access access, const volatile void *object, size_t size, bool drains, const struct model_site *site)
 {
-    (void)access;
     if (!s.exploring || is_local(object)) {
-        if (object != NULL && !is_local(object) && s.scene != NULL) model_alive(object, size);
+        if (object == NULL || is_local(object) || s.scene == NULL) return;
+        if (s.quiet) note(site, s.self, " (a check)", (struct access){object, size, access != MODEL_LOAD});
+        model_alive(object, size);
         return;
     }
-    choose_next(site);
-    if (drains) drain(&s.threads[s.self]);
-    note(site, s.self, "");
+    struct model_thread *self = &s.threads[s.self];
+    bool resumed = choose_next(site), drained = drains && self->waiting > 0;
+    if (drains) drain(self);
+    self->last = (struct access){object, size, access != MODEL_LOAD};
+    bool simple = access == MODEL_LOAD || access == MODEL_STORE || access == MODEL_RMW || access == MODEL_TOUCH;
+    self->fixed = resumed || drained || !simple;
+    note(site, s.self, "", self->last);
     if (object != NULL) model_alive(object, size);
 }
 
 void model_quiet(bool quiet)
 {
-    static bool exploring;
-    if (quiet) exploring = s.exploring;
-    s.exploring = quiet ? false : exploring;
+    if (!s.exploring && !s.quiet) return;
+    model_event();
+    s.exploring = !quiet;
+    s.quiet = quiet;
 }
 
-/* ---- mutexes: the number of the owner, from 1, in the first word ---- */
+/* ---- mutexes, with the number of the owner, from 1, in the first word; and conditions ---- */
+
+static void wake(const void *waits_for, unsigned most)
+{
+    for (unsigned i = 0; i < MODEL_THREADS && most > 0; i++)
+        if (s.threads[i].state == BLOCKED && s.threads[i].waits_for == waits_for) {
+            s.threads[i].state = READY;
+            most--;
+        }
+}
 
 static unsigned *owner_of(void *mutex)
 {
@@ -261,7 +356,7 @@ int model_mutex_lock(void *mutex, const struct model_site *site)
         if (!s.exploring) model_fail("main would wait for a mutex for ever");
         if (*owner_of(mutex) == s.self + 1) model_fail("a thread locks a mutex that it has");
         s.threads[s.self].state = BLOCKED;
-        s.threads[s.self].mutex = mutex;
+        s.threads[s.self].waits_for = mutex;
         leave(site);
         model_alive(mutex, sizeof(unsigned));
     }
@@ -282,8 +377,23 @@ int model_mutex_unlock(void *mutex, const struct model_site *site)
     model_step(MODEL_UNLOCK, mutex, sizeof(unsigned), true, site);
     if (*owner_of(mutex) != s.self + 1) model_fail("a thread unlocks a mutex that it does not have");
     *owner_of(mutex) = 0;
-    for (unsigned i = 0; i < MODEL_THREADS; i++)
-        if (s.threads[i].state == BLOCKED && s.threads[i].mutex == mutex) s.threads[i].state = READY;
+    wake(mutex, MODEL_THREADS);
+    return 0;
+}
+
+int model_cond_wait(void *cond, void *mutex, const struct model_site *site)
+{
+    model_mutex_unlock(mutex, site);
+    s.threads[s.self].state = BLOCKED;
+    s.threads[s.self].waits_for = cond;
+    leave(site);
+    return model_mutex_lock(mutex, site);
+}
+
+int model_cond_wake(void *cond, bool all, const struct model_site *site)
+{
+    model_step(MODEL_WAKE, cond, 1, true, site);
+    wake(cond, all ? MODEL_THREADS : 1);
     return 0;
 }
 
@@ -317,11 +427,12 @@ static void thread_main(void)
     coroutine_arrived(&t->coroutine);
     if (s.scene->warm != NULL) s.scene->warm(s.self);
     switch_to(MODEL_MAIN);
-    note(&start_site, s.self, "");
+    note(&start_site, s.self, "", (struct access){0});
+    model_event();
     s.scene->run(s.self);
     if (s.scene->exit != NULL) s.scene->exit(s.self);
     drain(t);
-    note(&end_site, s.self, "");
+    note(&end_site, s.self, "", (struct access){0});
     t->state = DONE;
     for (unsigned i = 0; i < s.scene->threads; i++)
         if (s.threads[i].state != DONE) leave(&end_site);
@@ -336,11 +447,11 @@ static void run_once(void)
     s.exploring = false;
     s.steps = 0;
     s.sleeps = 0;
+    s.left_early = false;
     memory_reset();
     for (unsigned i = 0; i < MODEL_THREADS; i++) {
         s.threads[i].state = i < scene->threads ? READY : DONE;
         s.threads[i].waiting = 0;
-        memcpy(s.threads[i].local, s.start_local, s.local_size);
     }
     memcpy(s.local, s.start_local, s.local_size);
     scene->reset();
@@ -352,7 +463,7 @@ static void run_once(void)
     s.exploring = true;
     switch_to(choose(scene->threads, false, &start_site));
     s.exploring = false;
-    scene->after();
+    if (!s.left_early) scene->after();
     s.run++;
 }
 
@@ -381,6 +492,8 @@ struct model_result model_explore(const struct model_scene *scene, const struct 
         run_once();
         account(&result);
         result.runs++;
+        result.left_early += s.left_early;
+        if (!s.left_early && limits->seen != NULL) limits->seen();
         more = choices_advance();
         result.complete = !more;
     }

@@ -13,6 +13,22 @@
  * a bound are made, depth first; most bugs of this kind need two preemptions or fewer (M. Musuvathi and S. Qadeer, Iterative context
  * bounding, PLDI 2007). Then runs at random with no bound; the seed is printed.
  *
+ * AS GOOD AS ANOTHER. Many of these runs differ only in the order of two steps that have nothing to do with each other; a run is
+ * left as soon as it shows that another one, which is made, does the same at the same cost or less, and so are all that begin as it
+ * did:
+ *  - A thread made a step p, was then preempted, and comes back; nobody has meanwhile accessed what p accessed (or both only
+ *    read). Then it could as well have been preempted before p. A store that reaches memory after p, and not before it, is the same.
+ *  - A store waited in a buffer, alone or in front, and nobody else has accessed its object before it reached memory. Then it need
+ *    not have waited.
+ * Of two such runs the one that is made has fewer delays, or as many and earlier preemptions; so there is no circle. A step is only
+ * thought to change places with others if before it, too, there was a choice, if it is a load, a store, a read-modify-write or
+ * a look, and if its thread did nothing after it that the scheduler does not see as a step: begin or end a call, free memory, look
+ * at an invariant (model_event). COMPARE=1 of model.c makes all runs both ways, and compares what the calls returned, and in
+ * which order they began and ended: the two sets of these must be the same. Runs at random, and repeated ones, are never left.
+ * (The idea is that of partial-order reduction: P. Godefroid, Partial-Order Methods for the Verification of Concurrent Systems,
+ * 1996; with a bound on preemptions a run may only be left for one that costs no more: K. Coons, M. Musuvathi and K. McKinley, Bounded
+ * Partial-Order Reduction, OOPSLA 2013.)
+ *
  * STORE BUFFERS. A thread's plain stores (relaxed, release) may wait in a buffer, first in first out, while later loads of the
  * thread, which see its own buffer, take place: that is what x86 does (P. Sewell et al., x86-TSO, 2010). A read-modify-write, a
  * seq_cst store, a lock and the end of the thread empty the own buffer, membarrier everyone's. Beside that a buffer's oldest
@@ -36,7 +52,7 @@ enum { MODEL_MAIN = MODEL_THREADS - 1 };
 /* ---- what the library is given ---- */
 
 enum model_access {
-    MODEL_LOAD, MODEL_STORE, MODEL_RMW, MODEL_FENCE, MODEL_MEMBARRIER, MODEL_LOCK, MODEL_TRYLOCK, MODEL_UNLOCK, MODEL_SLEEP, MODEL_TOUCH
+    MODEL_LOAD, MODEL_STORE, MODEL_RMW, MODEL_TOUCH, MODEL_MEMBARRIER, MODEL_LOCK, MODEL_TRYLOCK, MODEL_UNLOCK, MODEL_WAKE, MODEL_SLEEP
 };
 
 struct model_site {
@@ -56,9 +72,15 @@ int model_mutex_init(void *mutex);
 int model_mutex_lock(void *mutex, const struct model_site *site);
 int model_mutex_trylock(void *mutex, const struct model_site *site);
 int model_mutex_unlock(void *mutex, const struct model_site *site);
+/* A condition that nobody wakes a thread from but these. */
+int model_cond_wait(void *cond, void *mutex, const struct model_site *site);
+int model_cond_wake(void *cond, bool all, const struct model_site *site);
 void model_sleep(const struct model_site *site);
 /* membarrier of the expedited kind: all store buffers are emptied. */
 void model_membarrier(const struct model_site *site);
+
+/* The running thread does what is no step, but what others do must not change places with: see AS GOOD AS ANOTHER. */
+void model_event(void);
 
 /* Between the two, accesses are no steps: what a debug build does beside the library's work. */
 void model_quiet(bool quiet);
@@ -92,15 +114,19 @@ struct model_limits {
     uint64_t runs;        /* at most so many of the exhaustive ones; 0: all */
     uint64_t random;      /* so many at random */
     uint64_t seed;
+    bool all;             /* also what is as good as another */
+    void (*seen)(void);   /* called after each of the exhaustive runs that was not left; may be NULL */
 };
 
 struct model_result {
     uint64_t runs, random, steps;
+    uint64_t left_early; /* of runs: as good as another */
     unsigned longest; /* in steps */
-    bool complete;    /* all runs within the bound were made */
+    bool complete;    /* all runs within the bound were made, or another that is as good */
 };
 
-/* What is saved and restored whenever another thread runs: the library's thread-local variables. Before the first exploration. */
+/* The library's thread-local variables, one set for each thread: accesses to them are no steps, and each run begins with them as
+ * they are now. Before the first exploration. */
 void model_thread_local(void *variables, size_t size);
 
 /* Explores; on a failure prints the steps that led there and how to repeat them, and ends the process with status 1. */

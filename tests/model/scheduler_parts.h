@@ -25,6 +25,8 @@
 /* ---- memory.c ---- */
 
 void memory_reset(void);
+/* In scheduler.c: the running thread frees `memory`, which is no step, but others' accesses must not change places with it. */
+void model_freed(const void *memory, size_t size);
 
 /* ---- choices.c: which way to go on ---- */
 
@@ -37,6 +39,12 @@ unsigned choose(unsigned count, bool costly, const struct model_site *site);
 /* After a run of EXHAUSTIVE: prepares the next one; false: there is none. */
 bool choices_advance(void);
 void choices_forget(void);
+bool choices_exhaustive(void);
+/* Of this run, until now: how many were made, and what they cost. */
+unsigned choices_made(void);
+unsigned choices_cost(void);
+/* choices_advance() will look for the next run as if no choice had been made after the first `count`. */
+void choices_keep(unsigned count);
 /* Prints them, in a form that `replay` takes. */
 void choices_print(void);
 
