@@ -9,6 +9,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bench  # noqa: E402
+import placement  # noqa: E402
 import plan  # noqa: E402
 import plots  # noqa: E402
 import process  # noqa: E402
@@ -338,6 +339,20 @@ class Report(unittest.TestCase):
         self.assertEqual(plots.step(185 * 1.3), "100")
         self.assertEqual(plots.paler("#000000", 0.5), "#808080")
         self.assertEqual(plots.latency_points([(0, 5), (50, 10), (100, 99)], 1000), [(1.0, 5), (2.0, 10), (1000, 99)])
+
+
+class Placement(unittest.TestCase):
+    def test_parts(self):
+        def sample(name, value, line_ns, life="u64 n=1e3 T=2", threads=2):
+            return json.dumps({"life": life, "map": name, "results": [{"workload": "update", "n": 1000, "threads": threads,
+                                                                      "unit": "Mops/s", "value": value, "line_ns": line_ns}]})
+        rows = placement.parted([
+            sample("syncmap flat", 40, [60, 70]), sample("syncmap flat", 20, [400, 500]), sample("oneTBB", 1, [60, 400]),
+            sample("oneTBB", 2, [199, 100]), sample("oneTBB", 3, [60, 60], threads=1), sample("oneTBB", 4, [360, 360], "str n=1e3 T=2"),
+            json.dumps({"life": "memory", "map": "oneTBB", "results": [{"workload": "memory_full"}]})], 1000)
+        self.assertEqual({key: dict(maps) for key, maps in rows.items() if maps},
+                         {("update", "near"): {"syncmap flat": [40], "oneTBB": [2]}, ("update", "far"): {"syncmap flat": [20]},
+                          ("strings: update", "far"): {"oneTBB": [4]}})
 
 
 if __name__ == "__main__":
