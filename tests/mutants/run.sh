@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # run.sh [NAME...]: each patch of this directory is a bug. Applies one at a time to a copy of the tree, builds, and runs the tests, the
 # quickest first, until one fails; prints a row of a Markdown table for each. Fails if a mutant survives, or a patch does not apply.
-# NAME: only the patches whose names contain one of these. Runs in build/mutants. run.sh --check: only whether all still apply.
+# NAME: only the patches whose names contain one of these. Runs in build/mutants. run.sh --check: only whether all apply, and compile.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -10,10 +10,16 @@ work=$root/build/mutants
 jobs=$(nproc)
 
 if [ "${1:-}" = --check ]; then
+  copy=$(mktemp -d)
+  trap 'rm -rf "$copy"' EXIT
   for patch in "$here"/*.patch; do
-    patch --dry-run -s -p1 -d "$root" <"$patch" || { echo "$(basename "$patch") does not apply to src/ as it is now"; exit 1; }
+    rm -rf "$copy/src"
+    cp -r "$root/src" "$copy"
+    patch -s -p1 -d "$copy" <"$patch" || { echo "$(basename "$patch") does not apply to src/ as it is now"; exit 1; }
+    ${CC:-cc} -std=gnu11 -fsyntax-only -w -I"$root/include" -DSYNCMAP_DEBUG=1 "$copy/src/syncmap.c" ||
+      { echo "$(basename "$patch") does not compile"; exit 1; }
   done
-  echo "$(find "$here" -name '*.patch' | wc -l) mutants apply"
+  echo "$(find "$here" -name '*.patch' | wc -l) mutants apply, and compile"
   exit 0
 fi
 
