@@ -244,6 +244,17 @@ typedef struct syncmap_allocator {
     void *context;
 } syncmap_allocator;
 
+/* Whether a map asks the system for huge pages for its tables, by madvise(2), which misses the TLB less. It matters most where the system
+ * gives them only to those who ask (/sys/kernel/mm/transparent_hugepage/enabled). */
+enum syncmap_huge_pages {
+    /* Integer keys in the flat engine: ASK, as the table is all that they touch. All others say nothing: they have a record for each key,
+     * in malloc's pages. With glibc these are small, so that huge ones for the table save the lesser part of the misses; and a
+     * virtual machine whose host shadows its page tables pays for the mixture with up to half of the speed. */
+    SYNCMAP_HUGE_PAGES_DEFAULT,
+    SYNCMAP_HUGE_PAGES_ASK,  /* for records best together with GLIBC_TUNABLES=glibc.malloc.hugetlb=1 */
+    SYNCMAP_HUGE_PAGES_NEVER /* not even where all get them: after a fork() each write to one copies all of it */
+};
+
 /* Zero-initialised is every default. Copied by syncmap_new(). */
 typedef struct syncmap_options {
     enum syncmap_engine engine;
@@ -266,6 +277,8 @@ typedef struct syncmap_options {
     size_t capacity;
     /* Seed of the hash; 0: random. Fix it to repeat a run, never where keys come from strangers. */
     uint64_t seed;
+    /* What pages large tables (of 2 MiB and more) are in; of no effect with `allocator`. */
+    enum syncmap_huge_pages huge_pages;
 } syncmap_options;
 
 /* For options.value_free: calls free(value). */

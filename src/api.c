@@ -110,15 +110,32 @@ static bool options_fit(enum syncmap_kind kind, const syncmap_options *o)
         return false;
     if (o->value_acquire != NULL && o->value_free == NULL)
         return false;
+    if ((unsigned)o->huge_pages > SYNCMAP_HUGE_PAGES_NEVER)
+        return false;
     return key_functions_fit(kind, &o->key);
+}
+
+/* Which pages a map's tables are to have. Where there are records, or entries, which are in malloc's pages, huge ones are not asked for
+ * unless the caller does: see syncmap.h. */
+static enum pages pages_wanted(enum syncmap_kind kind, const syncmap_options *o, bool flat)
+{
+    switch (o->huge_pages) {
+    case SYNCMAP_HUGE_PAGES_ASK:
+        return PAGES_HUGE;
+    case SYNCMAP_HUGE_PAGES_NEVER:
+        return PAGES_SMALL;
+    case SYNCMAP_HUGE_PAGES_DEFAULT:
+    default:
+        return flat && kind == SYNCMAP_U64 ? PAGES_HUGE : PAGES_AS_THEY_COME;
+    }
 }
 
 static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o)
 {
-    struct memory memory = {o->allocator.alloc, o->allocator.free, o->allocator.context};
+    bool flat = o->engine != SYNCMAP_ENGINE_READ_DIRTY;
+    struct memory memory = {o->allocator.alloc, o->allocator.free, o->allocator.context, pages_wanted(kind, o, flat)};
     if (memory.context == NULL)
         memory.context = o->context;
-    bool flat = o->engine != SYNCMAP_ENGINE_READ_DIRTY;
     size_t size = flat ? sizeof(struct flat) : sizeof(struct read_dirty);
     void *base;
     struct syncmap *m = memory_get_lines(&memory, size, &base); /* engines begin with it */

@@ -434,6 +434,8 @@ static NOINLINE bool flat_move_slow(struct flat *m, struct flat_table *t, struct
     struct spares spares = {0};
     for (uint64_t i = 0; i < chunk; i++)
         __builtin_prefetch(table_home(t, 0, first + i), 1);
+    uint64_t begin = bucket_across(t, next, first), end = bucket_across(t, next, first + chunk);
+    flat_table_ahead(m, next, table_home(next, 0, begin), end - begin);
     for (uint64_t i = 0; i < chunk; i += g.count) {
         g.first = first + i;
         g.home = table_home(t, 0, g.first);

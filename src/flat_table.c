@@ -65,8 +65,15 @@ static struct flat_table *flat_table_new(const struct flat *m, uint64_t buckets,
     return t;
 }
 
+/* Buckets of a table, `count` from `first` on, are made next; the ones behind them later. */
+static void flat_table_ahead(const struct flat *m, struct flat_table *t, const struct bucket *first, uint64_t count)
+{
+    memory_table_ahead(&m->map.memory, t, flat_table_size(t), first, first + count);
+}
+
 static void flat_table_clear(const struct flat *m, struct flat_table *t)
 {
+    flat_table_ahead(m, t, table_home(t, 0, 0), table_buckets(t));
     for (uint64_t i = 0; i < table_buckets(t); i++)
         bucket_init(table_home(t, 0, i), foreign_word(m, t, i));
 }
@@ -159,6 +166,8 @@ static uint64_t overflow_take(const struct flat *m, struct flat_table *t)
         if (!overflow_back(m, t, index))
             return 0;
     while (!cas_acq_rel(&t->fresh, &index, index + 1)); /* P7 */
+    if (index < t->overflow.first)
+        flat_table_ahead(m, t, overflow_at(&t->overflow, index), 1);
     add_relaxed(&t->used, 1); /* relaxed: as above */
     return index + 1;
 }

@@ -13,6 +13,7 @@ struct memory {
     void *(*alloc)(size_t size, void *context); /* NULL: malloc */
     void (*free)(void *memory, size_t size, void *context);
     void *context;
+    enum pages pages; /* of large tables from malloc and the system */
 };
 
 static inline void *memory_get(const struct memory *memory, size_t size)
@@ -31,8 +32,8 @@ static inline void memory_put(const struct memory *memory, void *object, size_t 
 /* glibc's calloc() does not take from the cache in which its free() puts blocks about so small. */
 enum { MEMORY_SMALL = 960 };
 
-/* `size` zero bytes that start on a cache line. *base is what memory_put_lines() wants back. From malloc, a large
- * block costs nothing until it is touched, and gets huge pages where the system has some to give. */
+/* `size` zero bytes that start on a cache line. *base is what memory_put_lines() wants back. A large block from malloc is
+ * for what is written at once, all of it, and gets pages of the map's sort. */
 static inline void *memory_get_lines(const struct memory *memory, size_t size, void **base)
 {
     size_t border = memory->alloc == NULL && size >= HUGE_PAGE ? HUGE_PAGE : CACHE_LINE;
@@ -43,10 +44,13 @@ static inline void *memory_get_lines(const struct memory *memory, size_t size, v
         return NULL;
     *base = raw;
     raw += border - (uintptr_t)raw % border;
-    if (memory->alloc || small)
+    if (memory->alloc || small) {
         memset(raw, 0, size);
-    else if (border == HUGE_PAGE)
-        platform_huge_pages(raw, size);
+    } else if (border == HUGE_PAGE) {
+        platform_advise(raw, size, memory->pages);
+        if (memory->pages != PAGES_HUGE)
+            platform_populate(raw, size);
+    }
     return raw;
 }
 
@@ -60,11 +64,11 @@ static inline void memory_put_lines(const struct memory *memory, void *base, siz
 #define TABLE_PART (2 * HUGE_PAGE)
 
 /* `size` bytes for a table, not zeroed, that start on a cache line. From the system, if they are large: then they cost nothing until they
- * are touched, start on a huge page, and are given back by memory_put_table() without a detour. */
+ * are touched, start on a huge page, and are given back by memory_put_table_part() without a detour. */
 static inline void *memory_get_table(const struct memory *memory, size_t size, void **base)
 {
     if (memory->alloc == NULL && size >= HUGE_PAGE)
-        return *base = platform_map(size);
+        return *base = platform_map(size, memory->pages);
     char *raw = memory_get(memory, size + CACHE_LINE);
     if (raw == NULL)
         return NULL;
@@ -72,10 +76,27 @@ static inline void *memory_get_table(const struct memory *memory, size_t size, v
     return raw + CACHE_LINE - (uintptr_t)raw % CACHE_LINE;
 }
 
-/* Whether what memory_get_table() got is zero. */
+/* Whether what memory_get_table() got is from the system: then it is zero. */
 static inline bool memory_table_is_zero(const struct memory *memory, size_t size)
 {
     return memory->alloc == NULL && size >= HUGE_PAGE;
+}
+
+/* So much of a table has its pages made at once, where they are small: some ten microseconds. */
+#define TABLE_AHEAD ((size_t)16 << 10)
+
+/* The part from `from` to `to` of a table is written next, and so on, in order: has the system make pages TABLE_AHEAD bytes ahead. (Else they
+ * are made one by one, at twice the cost, and under a bucket's lock.) */
+static inline void memory_table_ahead(const struct memory *memory, void *table, size_t size, const void *from, const void *to)
+{
+    if (memory->pages == PAGES_HUGE || !memory_table_is_zero(memory, size))
+        return;
+    char *start = table;
+    size_t begin = ((size_t)((const char *)from - start) + TABLE_AHEAD - 1) / TABLE_AHEAD * TABLE_AHEAD;
+    size_t end = ((size_t)((const char *)to - start) + TABLE_AHEAD - 1) / TABLE_AHEAD * TABLE_AHEAD;
+    end = end < size ? end : size;
+    if (begin < end)
+        platform_populate(start + begin, end - begin);
 }
 
 /* Gives back a table of `size` bytes; one from the system in parts, from its end: `left` bytes are left of it. Returns how many are then; 0:

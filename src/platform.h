@@ -40,6 +40,9 @@
 /* Where huge pages are of another size, the advice below is of no use, and does no harm. */
 #define HUGE_PAGE ((size_t)2 << 20)
 
+/* What is told the system about the pages of a large table: nothing, or to make them huge, or not to. */
+enum pages { PAGES_AS_THEY_COME, PAGES_HUGE, PAGES_SMALL };
+
 #define container_of(pointer, type, member) ((type *)((uintptr_t)(pointer) - offsetof(type, member)))
 
 /* ThreadSanitizer knows neither membarrier nor stand-alone fences: under it (or on demand, for other checkers)
@@ -105,14 +108,26 @@ static inline bool platform_random(void *bytes, size_t size)
     return done;
 }
 
-/* Asks for huge pages: a table is read at random, and misses the TLB less. An advice; failing is fine. */
-static inline void platform_huge_pages(void *start, size_t size)
+/* Tells the system. An advice; failing is fine. The start of a huge page. */
+static inline void platform_advise(void *start, size_t size, enum pages pages)
 {
-    (void)madvise(start, size - size % HUGE_PAGE, MADV_HUGEPAGE);
+    if (pages != PAGES_AS_THEY_COME)
+        (void)madvise(start, size - size % HUGE_PAGE, pages == PAGES_HUGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
-/* Zero pages of the system's that start on a huge page, and are advised to be some; NULL: memory is out. */
-static inline void *platform_map(size_t size)
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; what is older refuses */
+#endif
+
+/* Has the system make pages that will be written soon: many at a time cost half as much as one by one. Failing is fine. The start of a
+ * page. */
+static inline void platform_populate(void *start, size_t size)
+{
+    (void)madvise(start, size, MADV_POPULATE_WRITE);
+}
+
+/* Zero pages of the system's that start on a huge page; NULL: memory is out. */
+static inline void *platform_map(size_t size, enum pages pages)
 {
     char *raw = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED)
@@ -122,7 +137,7 @@ static inline void *platform_map(size_t size)
     if (before != 0)
         (void)munmap(raw, before);
     (void)munmap(raw + before + length, HUGE_PAGE - before);
-    platform_huge_pages(raw + before, size);
+    platform_advise(raw + before, size, pages);
     return raw + before;
 }
 

@@ -241,6 +241,15 @@ static void test_kinds_and_engines(void **state)
         refused(kinds[i], &options, EINVAL);
         options.engine = (enum syncmap_engine)-1;
         refused(kinds[i], &options, EINVAL);
+        options.engine = SYNCMAP_ENGINE_DEFAULT;
+        options.huge_pages = SYNCMAP_HUGE_PAGES_ASK;
+        accepted(kinds[i], &options);
+        options.huge_pages = SYNCMAP_HUGE_PAGES_NEVER;
+        accepted(kinds[i], &options);
+        options.huge_pages = (enum syncmap_huge_pages)(SYNCMAP_HUGE_PAGES_NEVER + 1);
+        refused(kinds[i], &options, EINVAL);
+        options.huge_pages = (enum syncmap_huge_pages)-1;
+        refused(kinds[i], &options, EINVAL);
         if (kinds[i] != SYNCMAP_CUSTOM) accepted(kinds[i], NULL);
     }
     refused(SYNCMAP_CUSTOM, NULL, EINVAL);

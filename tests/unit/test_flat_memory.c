@@ -14,16 +14,22 @@ static struct {
     size_t live;         /* bytes that are mapped, or whose unmapping was refused */
     unsigned maps, unmaps;
     size_t largest;      /* of the unmappings */
-    bool refuse_map, refuse_unmap;
+    bool refuse_map, refuse_unmap, refuse_advice;
+    unsigned huge, small;  /* times that such pages were asked for */
+    unsigned populations;  /* times that pages were to be made, */
+    size_t populated, most; /* how much, and at once */
 } pages;
 
 static void *test_mmap(void *where, size_t size, int protection, int flags, int file, off_t offset);
 static int test_munmap(void *start, size_t size);
+static int test_madvise(void *start, size_t size, int advice);
 #define mmap test_mmap
 #define munmap test_munmap
+#define madvise test_madvise
 #include "unit/flat_fixture.h"
 #undef mmap
 #undef munmap
+#undef madvise
 
 static size_t whole_pages(size_t size)
 {
@@ -42,6 +48,26 @@ static void *test_mmap(void *where, size_t size, int protection, int flags, int 
     if (start != MAP_FAILED)
         pages.live += whole_pages(size);
     return start;
+}
+
+static int test_madvise(void *start, size_t size, int advice)
+{
+    CHECK((uintptr_t)start == whole_pages((uintptr_t)start) && size > 0);
+    CHECK(msync(start, size, MS_ASYNC) == 0); /* all of it is mapped */
+    if (advice == MADV_POPULATE_WRITE) {
+        pages.populations++;
+        pages.populated += size;
+        if (size > pages.most)
+            pages.most = size;
+    } else {
+        CHECK(advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE);
+        CHECK((uintptr_t)start % HUGE_PAGE == 0 && size % HUGE_PAGE == 0);
+        *(advice == MADV_HUGEPAGE ? &pages.huge : &pages.small) += 1;
+    }
+    if (!pages.refuse_advice)
+        return madvise(start, size, advice);
+    errno = EINVAL;
+    return -1;
 }
 
 /* A byte that is not mapped is one that was given back before. */
@@ -708,6 +734,141 @@ static void unmapping_is_refused(void **state)
     pages.refuse_unmap = false;
 }
 
+static void forget_advice(void)
+{
+    pages.huge = pages.small = pages.populations = 0;
+    pages.populated = pages.most = 0;
+}
+
+static syncmap *make_paged(enum syncmap_kind kind, enum syncmap_engine engine, enum syncmap_huge_pages huge_pages)
+{
+    const syncmap_options options = {.engine = engine, .huge_pages = huge_pages};
+    forget_advice();
+    syncmap *m = syncmap_new(kind, &options);
+    assert_non_null(m);
+    return m;
+}
+
+static void store_strings(syncmap *m, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%u", i);
+        assert_int_equal(syncmap_store(m, syncmap_str(text), m), 0);
+    }
+}
+
+/* Huge pages are asked for where the table is all there is, or where the caller does; small ones are made ahead, in order, TABLE_AHEAD at a
+ * time, and each once; whether the system does as it is told or not. */
+static void tables_get_their_pages(void **state)
+{
+    (void)state;
+    enum { KEYS = SMALLEST_MAPPED / 2 * 3 + 1000 }; /* more than the last table that is not mapped holds: 2.5 a bucket */
+    static const struct {
+        enum syncmap_kind kind;
+        enum syncmap_huge_pages option;
+        unsigned huge, small;
+    } cases[] = {
+        {SYNCMAP_U64, SYNCMAP_HUGE_PAGES_DEFAULT, 1, 0},    {SYNCMAP_U64, SYNCMAP_HUGE_PAGES_ASK, 1, 0},
+        {SYNCMAP_U64, SYNCMAP_HUGE_PAGES_NEVER, 0, 1},      {SYNCMAP_STRING, SYNCMAP_HUGE_PAGES_DEFAULT, 0, 0},
+        {SYNCMAP_STRING, SYNCMAP_HUGE_PAGES_ASK, 1, 0},     {SYNCMAP_STRING, SYNCMAP_HUGE_PAGES_NEVER, 0, 1},
+    };
+    for (unsigned i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        pages.refuse_advice = i % 2;
+        pages.maps = 0;
+        struct fixture f = {.m = make_paged(cases[i / 2].kind, SYNCMAP_ENGINE_FLAT, cases[i / 2].option)};
+        f.flat = flat_of(f.m);
+        if (cases[i / 2].kind == SYNCMAP_STRING)
+            store_strings(f.m, KEYS);
+        else
+            for (uint64_t key = 0; key < KEYS; key++)
+                assert_int_equal(store(f, key, key), 0);
+        move_all(f);
+        struct flat_table *t = root_of(f);
+        size_t buckets = (size_t)table_buckets(t) * sizeof(struct bucket);
+        assert_int_equal(table_buckets(t), SMALLEST_MAPPED);
+        assert_int_equal(pages.maps, 1);
+        assert_int_equal(pages.huge, cases[i / 2].huge);
+        assert_int_equal(pages.small, cases[i / 2].small);
+        if (pages.huge > 0) {
+            assert_int_equal(pages.populations, 0);
+        } else { /* the first part, with the head, comes as it is; of the overflow buckets, those that were ever used */
+            assert_int_equal(pages.most, TABLE_AHEAD);
+            assert_true(pages.populated >= buckets - TABLE_AHEAD && pages.populated <= flat_table_size(t));
+            size_t used = buckets + (size_t)ld_relaxed(&t->fresh) * sizeof(struct bucket);
+            assert_true(pages.populated <= used + TABLE_AHEAD);
+        }
+        finish_mapped(f);
+    }
+    pages.refuse_advice = false;
+}
+
+/* A table that is made at once has its pages made at once; so has one of the other engine. */
+static void whole_tables_get_their_pages(void **state)
+{
+    (void)state;
+    for (int engine = SYNCMAP_ENGINE_READ_DIRTY; engine <= SYNCMAP_ENGINE_FLAT; engine++) {
+        for (int option = 0; option <= SYNCMAP_HUGE_PAGES_NEVER; option++) {
+            for (int kind = 0; kind < 2; kind++) {
+                bool flat = engine == SYNCMAP_ENGINE_FLAT;
+                bool huge = option == SYNCMAP_HUGE_PAGES_ASK || (option == SYNCMAP_HUGE_PAGES_DEFAULT && flat && kind == 0);
+                const syncmap_options options = {.engine = (enum syncmap_engine)engine,
+                                                 .huge_pages = (enum syncmap_huge_pages)option,
+                                                 .capacity = SMALLEST_MAPPED / 4 * 9};
+                forget_advice();
+                syncmap *m = syncmap_new(kind == 0 ? SYNCMAP_U64 : SYNCMAP_STRING, &options);
+                assert_non_null(m);
+                assert_int_equal(pages.huge, huge);
+                assert_int_equal(pages.small, option == SYNCMAP_HUGE_PAGES_NEVER);
+                assert_int_equal(pages.populations, !huge);
+                assert_true(huge || pages.populated >= HUGE_PAGE - TABLE_AHEAD);
+                syncmap_free(m);
+                syncmap_barrier();
+                assert_int_equal(pages.live, 0);
+            }
+        }
+    }
+}
+
+/* Whoever writes up to the end: each page is made ahead once, but for those of the first part, and none beyond the end. */
+static void pages_are_made_up_to_the_end(void **state)
+{
+    (void)state;
+    const struct memory memory = {.pages = PAGES_AS_THEY_COME};
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = HUGE_PAGE + TABLE_AHEAD + page + CACHE_LINE;
+    for (size_t step = CACHE_LINE; step <= 4 * TABLE_AHEAD; step *= 2) {
+        void *base = NULL;
+        char *table = memory_get_table(&memory, size, &base);
+        assert_non_null(table);
+        forget_advice();
+        for (size_t at = CACHE_LINE; at < size; at += step)
+            memory_table_ahead(&memory, table, size, table + at, table + (at + step < size ? at + step : size));
+        assert_int_equal(pages.populated, size - TABLE_AHEAD);
+        for (size_t left = size; left != 0;)
+            left = memory_put_table_part(&memory, base, size, left);
+        assert_int_equal(pages.live, 0);
+    }
+}
+
+/* What the caller's allocator gives is the caller's. */
+static void no_advice_for_an_allocator(void **state)
+{
+    (void)state;
+    struct counting counting;
+    counting_init(&counting);
+    for (int option = 0; option <= SYNCMAP_HUGE_PAGES_NEVER; option++) {
+        const syncmap_options options = {.allocator = counting_allocator(&counting),
+                                         .huge_pages = (enum syncmap_huge_pages)option,
+                                         .capacity = SMALLEST_MAPPED / 4 * 9};
+        forget_advice();
+        syncmap *m = syncmap_new(SYNCMAP_STRING, &options);
+        assert_non_null(m);
+        store_strings(m, 1000);
+        assert_int_equal(pages.huge + pages.small + pages.populations, 0);
+        finish_map(m, &counting);
+    }
+}
+
 /* ---- release in steps ---- */
 
 enum { MANY = 100000 };
@@ -840,6 +1001,10 @@ int main(void)
         cmocka_unit_test(late_in_a_cleared_table),
         cmocka_unit_test(large_tables_are_mapped),
         cmocka_unit_test(mapped_tables_go_in_parts),
+        cmocka_unit_test(tables_get_their_pages),
+        cmocka_unit_test(whole_tables_get_their_pages),
+        cmocka_unit_test(pages_are_made_up_to_the_end),
+        cmocka_unit_test(no_advice_for_an_allocator),
         cmocka_unit_test(mapping_is_refused),
         cmocka_unit_test(unmapping_is_refused),
         cmocka_unit_test(a_step_frees_some_buckets),
