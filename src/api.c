@@ -263,14 +263,59 @@ static ALWAYS_INLINE int swap_as(syncmap *m, syncmap_key key, void *value, void 
     return finish(m, result, old, previous, slot, pin);
 }
 
-int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
+static NOINLINE int swap_any(syncmap *m, syncmap_key key, void *value, void **previous)
 {
     return FOR_VARIANT(m, swap_as, key, value, previous);
 }
 
+/* What the shortcut leaves, pinned already: a key that it found to be absent, */
+static NOINLINE int swap_flat_absent(syncmap *m, uint64_t hash, void *value, void **previous, struct thread *pin, uintptr_t root, uint64_t header)
+{
+    void *old = NULL;
+    int result = flat_swap_absent(flat_of(m), hash, value, &old, root, header);
+    return finish(m, result, old, previous, NULL, pin);
+}
+
+/* and what the home bucket alone cannot tell. */
+static NOINLINE int swap_flat_slow(syncmap *m, uint64_t hash, void *value, void **previous, struct thread *pin)
+{
+    struct query q = {.hash = hash, .type = &m->key};
+    void *old = NULL;
+    int result = flat_swap(flat_of(m), &q, true, value, &old);
+    return finish(m, result, old, previous, NULL, pin);
+}
+
+/* In a hurry: integers, and a value that nobody owns. */
+static ALWAYS_INLINE int swap_quick(syncmap *m, syncmap_key key, void *value, void **previous)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    if (unlikely(m == NULL || m->quick != FLAT_INTEGERS || m->value_free != NULL || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL ||
+                 value_is_reserved(value)))
+        return swap_any(m, key, value, previous);
+    uint64_t hash = hash_u64(key.as.u64, m->key.seed);
+    struct thread *pin = pin_enter_own(self);
+    void *old = NULL;
+    uintptr_t root;
+    uint64_t header;
+    int result = flat_swap_integer(flat_of(m), hash, value, &old, &root, &header);
+    if (likely(result > 0)) {
+        if (previous != NULL)
+            *previous = old;
+        pin_leave_own(pin);
+        reclaim_poll();
+        return result;
+    }
+    return result == 0 ? swap_flat_absent(m, hash, value, previous, pin, root, header) : swap_flat_slow(m, hash, value, previous, pin);
+}
+
+int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
+{
+    return swap_quick(m, key, value, previous);
+}
+
 int syncmap_store(syncmap *m, syncmap_key key, void *value)
 {
-    return syncmap_swap(m, key, value, NULL);
+    return swap_quick(m, key, value, NULL);
 }
 
 static ALWAYS_INLINE int load_or_store_as(syncmap *m, syncmap_key key, void *value, void **actual, enum variant variant)
