@@ -14,6 +14,9 @@
 #define SYNCMAP_BENCH_ENGINE SYNCMAP_ENGINE_READ_DIRTY
 #define MAP_NAME "syncmap read/dirty"
 #endif
+#ifndef SYNCMAP_BENCH_HUGE_PAGES
+#define SYNCMAP_BENCH_HUGE_PAGES SYNCMAP_HUGE_PAGES_DEFAULT
+#endif
 #define MAP_VERSION "syncmap " SYNCMAP_VERSION_STRING
 #define MAP_LANGUAGE "C"
 #define MAP_HAS_RANGE 1
@@ -65,6 +68,7 @@ static inline map_type *map_create(void)
 
     memset(&options, 0, sizeof options);
     options.engine = SYNCMAP_BENCH_ENGINE;
+    options.huge_pages = SYNCMAP_BENCH_HUGE_PAGES;
     map = syncmap_new(ADAPTER_KIND, &options);
     if (!map) {
         die("syncmap_new: %s", strerror(errno));
