@@ -14,6 +14,7 @@ import plan  # noqa: E402
 import plots  # noqa: E402
 import process  # noqa: E402
 import report  # noqa: E402
+import rows  # noqa: E402
 import samples  # noqa: E402
 
 LIFE = plan.Life("u64", 1000, 2, ("fill", "load_hit", "mixed_90_5_5"), 0.2)
@@ -353,6 +354,37 @@ class Placement(unittest.TestCase):
         self.assertEqual({key: dict(maps) for key, maps in rows.items() if maps},
                          {("update", "near"): {"syncmap flat": [40], "oneTBB": [2]}, ("update", "far"): {"syncmap flat": [20]},
                           ("strings: update", "far"): {"oneTBB": [4]}})
+
+
+class Rows(unittest.TestCase):
+    @staticmethod
+    def file(*lines):
+        head = "workload\tn\tthreads\tmap\tunit\tmedian\tmin\tmax\tcpu_share\tversion\tmark\n"
+        with tempfile.NamedTemporaryFile("w", suffix=".tsv", delete=False, encoding="utf-8") as file:
+            file.write(head + "".join(f"{w}\t{n}\t2\t{m}\tMops/s\t{v}\t0\t0\t1\tx\t-\n" for w, n, m, v in lines))
+        return file.name
+
+    def setUp(self):
+        self.path = self.file(("update", 1000, "syncmap flat", "30.0"), ("update", 1000, "oneTBB", "15"), ("update", 1000, "libcuckoo", "20"),
+                              ("update", 1000, "Go sync.Map", "99"), ("update", 1000, "GLib, no lock", "99"), ("update", 1000, "syncmap read/dirty", "99"),
+                              ("insert", 1000, "syncmap flat", "1"), ("insert", 1000, "oneTBB", "2"), ("hot_key", 1000, "syncmap flat", "1"),
+                              ("churn", 1000, "syncmap flat", "-"), ("churn", 1000, "oneTBB", "2"))
+
+    def tearDown(self):
+        os.unlink(self.path)
+
+    def test_the_best_peer_is_a_concurrent_map_of_c_or_c_plus_plus(self):
+        table = rows.read(self.path)
+        self.assertEqual(rows.compare(table["update", 1000, 2]), (1.5, "libcuckoo"))
+
+    def test_what_has_no_figure_is_no_row(self):
+        table = rows.read(self.path)
+        self.assertEqual(set(table), {("update", 1000, 2), ("churn", 1000, 2)})
+        self.assertIsNone(rows.compare(table["churn", 1000, 2]))
+
+    def test_means_and_counts(self):
+        self.assertAlmostEqual(rows.geometric_mean([0.5, 2, 1]), 1)
+        self.assertEqual(rows.ahead([0.994, 0.996, 1, 2]), (3, 4))
 
 
 if __name__ == "__main__":
