@@ -205,6 +205,33 @@ static void a_spot_stands_or_not(void **state)
     finish_map(f.m, &counting);
 }
 
+/* Who only replaces values moves a chunk with each of them, by whichever function. */
+static void replacing_moves_the_table(void **state)
+{
+    (void)state;
+    enum { BUCKETS = 1024 };
+    for (int how = 0; how < 3; how++) {
+        struct fixture f = make_sized(BUCKETS);
+        for (uint64_t n = 0; n < 100; n++)
+            assert_int_equal(store(f, n, n), 0);
+        begin_move(f, 2 * BUCKETS);
+        struct flat_table *next = next_of(f);
+        for (uint64_t n = 0; n < BUCKETS / CHUNK; n++) {
+            void *old;
+            assert_ptr_not_equal(root_of(f), next);
+            if (how == 0)
+                assert_int_equal(store(f, n % 100, n), 1);
+            else if (how == 1)
+                assert_int_equal(syncmap_swap(f.m, syncmap_u64(n % 100), number(n), &old), 1);
+            else
+                assert_true(syncmap_compare_and_swap(f.m, syncmap_u64(n % 100), number(n), number(n + 1)) >= 0);
+        }
+        assert_ptr_equal(root_of(f), next);
+        check_map(f, 100);
+        finish_map(f.m, &counting);
+    }
+}
+
 /* Three keys a bucket: a chain grows by one bucket for each three keys, is shortened by one where a bucket is empty (V7), wherever
  * that is, and takes what it gave back again. */
 static void chains_grow_and_shrink(void **state)
@@ -939,6 +966,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(default_engine),
         cmocka_unit_test(hash_and_unhash_are_inverse),
+        cmocka_unit_test(replacing_moves_the_table),
         cmocka_unit_test(free_slots_have_no_key_of_their_bucket),
         cmocka_unit_test(key_of_hash_zero),
         cmocka_unit_test(record_of_hash_zero),
