@@ -249,7 +249,7 @@ typedef struct syncmap_allocator {
 enum syncmap_huge_pages {
     /* Integer keys in the flat engine: ASK, as the table is all that they touch. All others say nothing: they have a record for each key,
      * in malloc's pages. With glibc these are small, so that huge ones for the table save the lesser part of the misses; and a
-     * virtual machine whose host shadows its page tables pays for the mixture with up to half of the speed. */
+     * virtual machine whose host shadows its page tables can pay for the mixture with half of the speed and more. */
     SYNCMAP_HUGE_PAGES_DEFAULT,
     SYNCMAP_HUGE_PAGES_ASK,  /* for records best together with GLIBC_TUNABLES=glibc.malloc.hugetlb=1 */
     SYNCMAP_HUGE_PAGES_NEVER /* not even where all get them: after a fork() each write to one copies all of it */
