@@ -412,7 +412,7 @@ int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
         uint64_t hash = hash_u64(key.as.u64, m->key.seed);
         struct thread *pin = pin_enter_own(self);
         void *found;
-        int result = is_flat(m) ? flat_load_integer(flat_of(m), hash, &found) : rd_load_integer(engine_of(m), hash, &found);
+        int result = is_flat(m) ? flat_load_integer(flat_of(m), hash, true, &found) : rd_load_integer(engine_of(m), hash, &found);
         if (result < 0 && is_flat(m))
             result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
         if (result != 0 && is_flat(m))

@@ -87,7 +87,7 @@ int syncmap_load(syncmap *m, syncmap_key key, void **value)
     uint64_t hash = hash_u64(key.as.u64, m->key.seed);
     struct thread *pin = pin_enter_own(self);
     void *found = NULL;
-    int result = flat_load_integer(flat_of(m), hash, &found);
+    int result = flat_load_integer(flat_of(m), hash, true, &found);
     return likely(result >= 0) ? load_finish(m, result, found, value, pin) : load_flat_slow(m, hash, value, pin);
 }
 
@@ -167,7 +167,7 @@ static size_t many_integers_of_block(syncmap *m, size_t count, const syncmap_key
             continue;
         size_t now = i - AHEAD;
         void *found = NULL;
-        int result = flat_load_integer(flat_of(m), hashes[now], &found);
+        int result = flat_load_integer(flat_of(m), hashes[now], false, &found);
         if (likely(result >= 0)) {
             hits += many_found(m, result, found, at + now, values, present);
         } else {
@@ -187,7 +187,7 @@ static size_t many_integers(syncmap *m, size_t count, const syncmap_key *keys, v
         for (size_t i = 0; i < count; i++) {
             uint64_t hash = hash_u64(keys[i].as.u64, m->key.seed);
             void *found = NULL;
-            int result = flat_load_integer(flat_of(m), hash, &found);
+            int result = flat_load_integer(flat_of(m), hash, false, &found);
             hits += likely(result >= 0) ? many_found(m, result, found, i, values, present) : many_slow(m, hash, i, values, present);
         }
         return hits;

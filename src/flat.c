@@ -36,6 +36,10 @@ static ALWAYS_INLINE int flat_search(struct flat *m, struct query *q, bool integ
     query_fit(q, t, integers);
     struct bucket *home = table_home(t, root & ROOT_SHIFT, q->hash);
     for (;;) {
+        if (filter_denies(t, t->shift, q->hash)) {
+            *value = NULL;
+            return 0;
+        }
         uint64_t header = bucket_header(home);
         if (unlikely(header & BUCKET_MOVED)) {
             t = ld_acquire(&t->next); /* P6 */
@@ -53,15 +57,21 @@ static ALWAYS_INLINE int flat_search(struct flat *m, struct query *q, bool integ
     }
 }
 
-/* For integers, by the hash that map.key makes: where the home bucket itself can tell. < 0: it cannot, and flat_load() must look. (Few
- * variables live at once: syncmap_load() has no register to save.) */
-static ALWAYS_INLINE int flat_load_integer(struct flat *m, uint64_t hash, void **value)
+/* For integers, by the hash that map.key makes: where the home bucket itself can tell, or (filtered) the filter. < 0: they cannot, and
+ * flat_load() must look. (Few variables live at once: syncmap_load() has no register to save.) */
+static ALWAYS_INLINE int flat_load_integer(struct flat *m, uint64_t hash, bool filtered, void **value)
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
     struct flat_table *t = root_table(root);
+    if (unlikely(t->type != &m->map.key))
+        return -1;
+    if (filtered && filter_denies(t, root & ROOT_SHIFT, hash)) {
+        *value = NULL;
+        return 0;
+    }
     struct bucket *home = table_home(t, root & ROOT_SHIFT, hash);
     uint64_t header = ld_seq_cst(&home->header); /* P2 */
-    if (unlikely((header & (BUCKET_LOCKED | BUCKET_MOVED)) != 0 || t->type != &m->map.key))
+    if (unlikely((header & (BUCKET_LOCKED | BUCKET_MOVED)) != 0))
         return -1;
     unsigned slot;
     void *p = NULL;
@@ -80,9 +90,15 @@ static ALWAYS_INLINE int flat_load_text(struct flat *m, syncmap_key key, uint64_
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
     struct flat_table *t = root_table(root);
+    if (unlikely(t->type != &m->map.key))
+        return -1;
+    if (filter_denies(t, root & ROOT_SHIFT, hash)) {
+        *value = NULL;
+        return 0;
+    }
     struct bucket *home = table_home(t, root & ROOT_SHIFT, hash);
     uint64_t header = ld_seq_cst(&home->header); /* P2 */
-    if (unlikely((header & (BUCKET_LOCKED | BUCKET_MOVED)) != 0 || t->type != &m->map.key))
+    if (unlikely((header & (BUCKET_LOCKED | BUCKET_MOVED)) != 0))
         return -1;
     void *p = NULL;
     uint64_t tags = ld_acquire(&home->tags), hits = bucket_candidates(hash, tags); /* P5 */
@@ -106,6 +122,14 @@ static int flat_load(struct flat *m, struct query *q, bool integers, void **valu
 }
 
 /* ---- what all writers do ---- */
+
+/* Whether the filter of the first table tells that a key is absent. (Nothing is said if its secrets are others than the query's.) */
+static ALWAYS_INLINE bool flat_denies(struct flat *m, const struct query *q)
+{
+    uintptr_t root = ld_seq_cst(&m->root); /* P1 */
+    const struct flat_table *t = root_table(root);
+    return t->type == q->type && filter_denies(t, root & ROOT_SHIFT, q->hash);
+}
 
 /* Where a key is, or is not: found without a lock, and true for as long as home's header is `header`. */
 struct spot {
@@ -311,6 +335,7 @@ static inline void spot_insert(struct flat *m, struct spot *s, const struct quer
 {
     bool linked = seat->in == NULL;
     struct evicted evicted = {NULL};
+    filter_add(s->t, q->hash);
     if (seat->revives)
         seat_revive(seat, value);
     else
@@ -452,6 +477,7 @@ static NOINLINE void *spot_delete(struct flat *m, struct spot s)
             evicted_add(&evicted, word);
     }
     uint64_t given = chain_trim(&s, b, &evicted);
+    filter_remove(s.t, s.home, index);
     long keys = counter_add(&s.t->era->keys, -1);
     spot_unlock(m, &s);
     overflow_give_back(s.t, given);
@@ -465,6 +491,8 @@ static ALWAYS_INLINE int flat_load_and_delete(struct flat *m, struct query *q, b
 {
     struct spot s;
     flat_help(m);
+    if (flat_denies(m, q))
+        return 0;
     do {
         spot_find(m, q, integers, false, &s);
         if (s.in == NULL) {
@@ -487,6 +515,8 @@ static ALWAYS_INLINE bool spot_lock_equal(struct flat *m, struct query *q, bool 
                                           uint64_t version)
 {
     flat_help(m);
+    if (flat_denies(m, q))
+        return false;
     for (;;) {
         spot_find(m, q, integers, false, s);
         void *p = s->in != NULL ? spot_value(s) : NULL;

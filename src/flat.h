@@ -9,6 +9,7 @@
  *                                 bucket 2  [h|tags|w w w|v v v]                bucket 2  (not yet anybody's)
  *                                 ...                                           ...
  *                                 overflow buckets, by index
+ *                                 filter: 16 bits for each bucket, if the table is large
  *
  * The names are those of the first engine: the root is what `read` was there, the table that is searched first; its `next` is the
  * dirty, where what read cannot take goes; moving makes the dirty complete, and then it is promoted. But nothing is copied at
@@ -46,6 +47,8 @@
  *       below. (One that is revived is the same one, which the walk knows by its word.)
  *   V10 All tables that a walk sees go by one hash function: a walk is counted in `walkers`, and one that counts itself while the
  *       root is `reseeding` takes that back and waits for the end, or moves what is left itself.
+ *   V11 Where a table has a filter, a bucket's bits in it have that of each key that the bucket has, and are all set once it is MOVED.
+ *       They are changed under the bucket's lock; but all may be set by anybody at any time, which is forgotten at the next change.
  *
  * WHY A SEARCH IS RIGHT (V4). Say it read the version v, a word w that is its key's, and a value p other than NULL, and v again.
  * The word was w, so by V5 the slot was the key's, or about to be, or kept it, or just no more, in a section. If p was stored in a
@@ -114,6 +117,19 @@
  * 2^KEEP_BITS buckets, which with its records is likely to be out of the processor's caches: there a record that is evicted, long
  * after its key was deleted, is a miss, and costs more than is won where one is revived.
  *
+ * ABSENT KEYS. Where a table is larger than the processor's own caches, a search waits for its bucket's line, only to learn that
+ * the key is not there. So a table of more than 2^FILTER_BITS buckets has a filter, the 32nd part of its size: of each bucket 16
+ * bits, one of which, by the low bits of its hash, each key has; and a search that finds its key's bit clear is over. It is right:
+ * at that instant the key was not in this bucket, and the bucket not MOVED (V11), which is what a search of the bucket would have
+ * found then. It has read no header, so there is no lock that could tell it of a section whose stores are in a buffer still (ACROSS
+ * KEYS). So a bit is set by a seq_cst store, before its key is: of two threads that each add a key and then look for the other's,
+ * one finds the bit. Only new keys pay for that, and only if no other has set it. A bit that is cleared late does no harm, as one
+ * that is set for nothing: a delete makes the bits anew from the keys that are left, if the chain is one bucket; in longer ones
+ * they may be too many until it is one again. Who moves a chunk sets all bits of its buckets at first, as the line is at hand, and
+ * looks under each lock that they still are. The bucket's line is asked for before the filter is: whoever does find the bit set has
+ * not waited twice. (Not all by load_many, where the bucket's line is asked for long before: there the filter would be one more
+ * line. Nor do walks ask it.)
+ *
  * clear puts a fresh table in the root, by the same hash function: its instant. Operations that had found the old root before count
  * as done before the clear. What the old tables still hold is freed with them, after a grace period. The count of keys is of an
  * era, the time between two clears, so that late operations do not disturb it.
@@ -139,18 +155,21 @@
  *   P9  ages: bumped seq_cst, read seq_cst under the lock: see V9. (The age of a record is published with its word: P3.)
  *   P10 walkers is counted, then `reseeding` of the root read; `reseeding` set, then walkers read: all seq_cst, so that one sees
  *       the other's. A walk that reads another root's than who sets it came before or after that root.
+ *   P11 filter: bits are set by a seq_cst store, and searches read them by seq_cst (ABSENT KEYS). Who changes them reads them by acquire: if it
+ *       finds one set it comes after who set it. Cleared by release, after the value: who finds it clear comes after the delete.
  *
  * PROGRESS. A walk blocks while its map is reseeded, unless it ends that itself. load: lock-free: it starts over only when a writer
  * of the same bucket got on. It does not wait for the holder of a lock that it meets: after PATIENCE pauses and one system call it
  * goes on. Writers block on one bucket's lock, for the length of a section. Every operation: bounded work, whatever the size of the
  * table, for chains of bounded length.
  *
- * REFERENCES. Buckets of a cache line with in-place updates and lock-free reads: CLHT (T. David, R. Guerraoui, V. Trigonakis,
- * Asynchronized Concurrency, ASPLOS 2015). The fence on the side of who meets a lock: asymmetric Dekker synchronization (D. Dice,
- * H. Huang, M. Yang, 2001), by membarrier(2). Versions beside locks: optimistic locking of OPTIK (Guerraoui, Trigonakis, PPoPP
- * 2016), seqlocks (H.-J. Boehm, Can seqlocks get along with programming language memory models?, MSPC 2012). Moving by writers a
- * few buckets at a time: the linear hashing of W. Litwin (VLDB 1980) in the form that Redis and Java's ConcurrentHashMap have made
- * common.
+ * REFERENCES. A filter whose bits are those of one bucket: the blocked Bloom filter (F. Putze, P. Sanders, J. Singler, Cache-,
+ * Hash- and Space-Efficient Bloom Filters, WEA 2007), here with one bit a key, and made anew by deletes. Buckets of a cache line
+ * with in-place updates and lock-free reads: CLHT (T. David, R. Guerraoui, V. Trigonakis, Asynchronized Concurrency, ASPLOS 2015).
+ * The fence on the side of who meets a lock: asymmetric Dekker synchronization (D. Dice, H. Huang, M. Yang, 2001), by
+ * membarrier(2). Versions beside locks: optimistic locking of OPTIK (Guerraoui, Trigonakis, PPoPP 2016), seqlocks (H.-J. Boehm, Can
+ * seqlocks get along with programming language memory models?, MSPC 2012). Moving by writers a few buckets at a time: the linear
+ * hashing of W. Litwin (VLDB 1980) in the form that Redis and Java's ConcurrentHashMap have made common.
  */
 #ifndef SYNCMAP_FLAT_H
 #define SYNCMAP_FLAT_H
@@ -168,6 +187,9 @@
 #ifndef SYNCMAP_FLAT_CACHED
 #define SYNCMAP_FLAT_CACHED 12
 #endif
+#ifndef SYNCMAP_FLAT_FILTER
+#define SYNCMAP_FLAT_FILTER SYNCMAP_FLAT_CACHED
+#endif
 #ifndef SYNCMAP_FLAT_PATIENCE
 #define SYNCMAP_FLAT_PATIENCE 32
 #endif
@@ -182,12 +204,17 @@ enum {
     LEAST_BUCKETS = SYNCMAP_FLAT_LEAST,
     FLOOD = SYNCMAP_FLAT_FLOOD, /* overflow buckets of one chain; by chance it would have so many once in 1e16 times */
     CACHED_BITS = SYNCMAP_FLAT_CACHED, /* of the number of buckets: 256 KiB are likely to be in a processor's own cache */
+    FILTER_BITS = SYNCMAP_FLAT_FILTER, /* of the number of buckets that a table has at most, to have no filter */
     KEEP_BITS = SYNCMAP_FLAT_KEEP_BITS, /* of the number of buckets that a table has at most, to keep records, */
     KEEP_BYTES = 128, /* and the text that they have at most */
     PATIENCE = SYNCMAP_FLAT_PATIENCE, /* pauses that a search grants the section whose lock it has met */
     FLOOD_LOAD = 4 /* keys a bucket; with more it is no flood, but a table that could not grow */
 };
 _Static_assert(CHUNK >= 2 && LEAST_BUCKETS >= 2, "halving moves pairs; V5");
+
+/* Of one bucket. */
+typedef _Atomic uint16_t filter_bits;
+enum { FILTER_ALL = 0xffff };
 
 /* The time between two clears. */
 struct flat_era {
@@ -197,9 +224,10 @@ struct flat_era {
     void *base;
 };
 
-/* The buckets follow the struct, and then the first overflow buckets. */
+/* The buckets follow the struct, then the first overflow buckets, then the filter. */
 struct flat_table {
     alignas(CACHE_LINE) _Atomic(struct flat_table *) next;
+    filter_bits *filter; /* NULL: it has none */
     unsigned shift; /* of a hash to the number of its bucket: 64 less the logarithm of how many there are */
     bool owns_entries; /* once it is retired: by a clear */
     _Atomic bool growing; /* somebody makes, or has made, a next */
@@ -259,6 +287,57 @@ static inline uint64_t table_buckets(const struct flat_table *t)
 static inline struct bucket *table_home(struct flat_table *t, unsigned shift, uint64_t hash)
 {
     return (struct bucket *)(void *)(t + 1) + (hash >> shift);
+}
+
+/* ---- the filter: ABSENT KEYS ---- */
+
+static inline unsigned filter_bit(uint64_t hash)
+{
+    return 1u << hash % 16;
+}
+
+/* Whether the filter tells that a key is absent from its home bucket, which is not MOVED. If it does not, the bucket is on its way. */
+static ALWAYS_INLINE bool filter_denies(const struct flat_table *t, unsigned shift, uint64_t hash)
+{
+    if (t->filter == NULL)
+        return false;
+    __builtin_prefetch((const struct bucket *)(const void *)(t + 1) + (hash >> shift));
+    return (ld_seq_cst(&t->filter[hash >> shift]) & filter_bit(hash)) == 0; /* P11 */
+}
+
+/* A key is about to be stored in its bucket. Under the lock. */
+static inline void filter_add(struct flat_table *t, uint64_t hash)
+{
+    if (t->filter == NULL)
+        return;
+    filter_bits *bits = &t->filter[hash >> t->shift];
+    unsigned has = ld_acquire(bits); /* P11 */
+    if ((has & filter_bit(hash)) == 0)
+        st_seq_cst(bits, (uint16_t)(has | filter_bit(hash))); /* P11 */
+}
+
+/* A key has left its bucket. Under the lock. */
+static inline void filter_remove(struct flat_table *t, const struct bucket *home, uint64_t index)
+{
+    if (t->filter == NULL)
+        return;
+    uint64_t tags = ld_relaxed(&home->tags); /* relaxed: under the lock */
+    if (tags >> LINK_SHIFT != 0)
+        return;
+    unsigned has = 0;
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (ld_relaxed(&home->value[i]) != NULL) /* relaxed: as above */
+            has |= filter_bit(tags >> i * TAG_BITS); /* a tag is the low bits */
+    if (ld_relaxed(&t->filter[index]) != has) /* relaxed: as above */
+        st_release(&t->filter[index], (uint16_t)has); /* P11 */
+}
+
+/* Some buckets are, or may be, MOVED next. */
+static inline void filter_open(struct flat_table *t, uint64_t first, uint64_t count)
+{
+    for (uint64_t i = first; t->filter != NULL && i < first + count; i++)
+        if (ld_acquire(&t->filter[i]) != FILTER_ALL) /* P11 */
+            st_seq_cst(&t->filter[i], FILTER_ALL); /* P11 */
 }
 
 static bool flat_init(struct flat *m, size_t capacity);

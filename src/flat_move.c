@@ -105,11 +105,12 @@ struct fill {
     uint64_t tags; /* of b, to be stored when it is done */
     uint64_t foreign;
     unsigned used;
+    unsigned filter; /* of all its keys */
 };
 
 static void fill_begin(const struct flat *m, struct flat_table *t, uint64_t index, struct fill *fill)
 {
-    *fill = (struct fill){table_home(t, 0, index), 0, foreign_word(m, t, index), 0};
+    *fill = (struct fill){.b = table_home(t, 0, index), .foreign = foreign_word(m, t, index)};
     bucket_init(fill->b, fill->foreign);
 }
 
@@ -126,8 +127,10 @@ static void fill_add(struct flat_table *t, struct fill *fill, struct spares *spa
         fill->tags |= number << LINK_SHIFT;
         fill_end(fill);
         bucket_init(b, fill->foreign);
-        *fill = (struct fill){b, 0, fill->foreign, 0};
+        fill->b = b;
+        fill->tags = fill->used = 0;
     }
+    fill->filter |= filter_bit(hash);
     fill->tags |= hash_tag(hash) << fill->used * TAG_BITS;
     st_relaxed(&fill->b->word[fill->used], word); /* relaxed: as in fill_end() */
     st_relaxed(&fill->b->value[fill->used], value); /* relaxed: as above */
@@ -192,8 +195,12 @@ static void group_copy(const struct flat *m, struct group *g, struct spares *spa
         fill_begin(m, g->next, to + i, &fills[i]);
     for (unsigned i = 0; i < g->count; i++)
         chain_copy(g->t, g->home + i, g->next, fills, targets, spares, &g->evicted);
-    for (unsigned i = 0; i < targets; i++)
+    for (unsigned i = 0; i < targets; i++) {
         fill_end(&fills[i]);
+        if (g->next->filter != NULL)
+            st_relaxed(&g->next->filter[to + i], (uint16_t)fills[i].filter); /* relaxed: as in fill_end() */
+    }
+    filter_open(g->t, g->first, g->count);
     for (unsigned i = 0; i < g->count; i++)
         bucket_unlock(g->home + i, g->header[i] | BUCKET_MOVED);
 }
@@ -327,6 +334,7 @@ static void scatter_key(struct flat *m, struct flat_table *next, struct spares *
     }
     if (next->type->kind != SYNCMAP_U64)
         st_release(&word_record(word)->hash[next->type->number & 1], hash); /* P3 */
+    filter_add(next, hash);
     chain_add(m, next, home, &header, spares, hash, word, value, evicted);
     if (DEBUG_BUILD)
         flat_check(m, next, home);
@@ -352,6 +360,7 @@ static void scatter_chain(struct flat *m, struct group *g, struct spares *spares
         b = overflow_at(&g->t->overflow, link - 1);
     }
     debug_assert(at == h->count);
+    filter_open(g->t, g->first, 1);
     bucket_unlock(g->home, g->header[0] | BUCKET_MOVED);
 }
 
@@ -436,6 +445,7 @@ static NOINLINE bool flat_move_slow(struct flat *m, struct flat_table *t, struct
         __builtin_prefetch(table_home(t, 0, first + i), 1);
     uint64_t begin = bucket_across(t, next, first), end = bucket_across(t, next, first + chunk);
     flat_table_ahead(m, next, table_home(next, 0, begin), end - begin);
+    filter_open(t, first, chunk);
     for (uint64_t i = 0; i < chunk; i += g.count) {
         g.first = first + i;
         g.home = table_home(t, 0, g.first);

@@ -12,9 +12,15 @@ static uint64_t table_first_overflow(uint64_t buckets)
     return buckets / 4 + buckets / 16 + 2;
 }
 
+/* Of a table of so many buckets. */
+static size_t filter_size(uint64_t buckets)
+{
+    return buckets > (uint64_t)1 << FILTER_BITS ? (size_t)buckets * sizeof(filter_bits) : 0;
+}
+
 static size_t flat_table_size(const struct flat_table *t)
 {
-    return sizeof *t + (table_buckets(t) + t->overflow.first) * sizeof(struct bucket);
+    return sizeof *t + (table_buckets(t) + t->overflow.first) * sizeof(struct bucket) + filter_size(table_buckets(t));
 }
 
 /* A hash that does not belong to home bucket `index`, for the words of its free slots (V5). */
@@ -43,14 +49,14 @@ static void bucket_fill(struct bucket *b, unsigned slot, uint64_t hash, uint64_t
     st_release(&b->value[slot], value); /* P4 */
 }
 
-/* A table whose buckets are not made yet: their mover does it, or flat_table_clear(). NULL: memory is out. */
+/* A table whose buckets, and bits of the filter, are not made yet: their mover does it, or flat_table_clear(). NULL: memory is out. */
 static struct flat_table *flat_table_new(const struct flat *m, uint64_t buckets, struct flat_era *era, const struct key_type *type)
 {
     uint64_t first = table_first_overflow(buckets);
     if (buckets + first > (SIZE_MAX / 4) / sizeof(struct bucket) || first >= (uint64_t)1 << LINK_BITS)
         return NULL;
     void *base;
-    size_t size = sizeof(struct flat_table) + (size_t)(buckets + first) * sizeof(struct bucket);
+    size_t size = sizeof(struct flat_table) + (size_t)(buckets + first) * sizeof(struct bucket) + filter_size(buckets);
     struct flat_table *t = memory_get_table(&m->map.memory, size, &base);
     if (t == NULL)
         return NULL;
@@ -60,6 +66,8 @@ static struct flat_table *flat_table_new(const struct flat *m, uint64_t buckets,
     t->type = type;
     t->base = base;
     t->overflow.first = (uint32_t)first;
+    if (filter_size(buckets) != 0)
+        t->filter = (filter_bits *)(void *)(table_home(t, 0, buckets) + first);
     st_relaxed(&t->overflow.segment[0], table_home(t, 0, buckets)); /* relaxed: P1 or P6 publishes it */
     st_relaxed(&t->full, (int64_t)(buckets / 4)); /* relaxed: as above */
     return t;
@@ -76,6 +84,8 @@ static void flat_table_clear(const struct flat *m, struct flat_table *t)
     flat_table_ahead(m, t, table_home(t, 0, 0), table_buckets(t));
     for (uint64_t i = 0; i < table_buckets(t); i++)
         bucket_init(table_home(t, 0, i), foreign_word(m, t, i));
+    if (t->filter != NULL)
+        memset((void *)t->filter, 0, filter_size(table_buckets(t)));
 }
 
 /* Makes all buckets of a table that has just been got, for RESEEDING. The zeros that large ones are got with are buckets: 0 is foreign to all
@@ -398,7 +408,7 @@ static bool words_are_equal(const struct flat_table *t, uint64_t a, uint64_t b)
     return word_hash(t->type, a) == word_hash(t->type, b) && key_is_equal(t->type, word_key(t->type, a), word_key(t->type, b));
 }
 
-/* Aborts unless V5 and V7 hold for a bucket, its keys differ, and are where they belong. Under its lock. */
+/* Aborts unless V5, V7 and V11 hold for a bucket, its keys differ, and are where they belong. Under its lock. */
 static void flat_check(struct flat *m, struct flat_table *t, struct bucket *home)
 {
     uint64_t index = (uint64_t)(home - table_home(t, 0, 0)), words[32];
@@ -414,7 +424,9 @@ static void flat_check(struct flat *m, struct flat_table *t, struct bucket *home
             }
             here += value != NULL;
             debug_assert(value != NULL || record_is_to_keep(t, word));
-            debug_assert(word_hash(t->type, word) >> t->shift == index);
+            uint64_t hash = word_hash(t->type, word);
+            debug_assert(hash >> t->shift == index);
+            debug_assert(value == NULL || t->filter == NULL || (ld_relaxed(&t->filter[index]) & filter_bit(hash)) != 0); /* V11; relaxed: as above */
             for (unsigned k = 0; k < keys; k++)
                 debug_assert(!words_are_equal(t, words[k], word)); /* V5 */
             if (keys < sizeof words / sizeof words[0])
