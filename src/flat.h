@@ -8,8 +8,8 @@
  *                                 bucket 1  [MOVED ............]                bucket 1  [...]
  *                                 bucket 2  [h|tags|w w w|v v v]                bucket 2  (not yet anybody's)
  *                                 ...                                           ...
- *                                 overflow buckets, by index
  *                                 filter: 16 bits for each bucket, if the table is large
+ *                                 overflow buckets, by index
  *
  * The names are those of the first engine: the root is what `read` was there, the table that is searched first; its `next` is the
  * dirty, where what read cannot take goes; moving makes the dirty complete, and then it is promoted. But nothing is copied at
@@ -224,7 +224,7 @@ struct flat_era {
     void *base;
 };
 
-/* The buckets follow the struct, then the first overflow buckets, then the filter. */
+/* The buckets follow the struct, then the filter (so that it is in huge pages, if they are), then the first overflow buckets. */
 struct flat_table {
     alignas(CACHE_LINE) _Atomic(struct flat_table *) next;
     filter_bits *filter; /* NULL: it has none */

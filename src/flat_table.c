@@ -15,7 +15,7 @@ static uint64_t table_first_overflow(uint64_t buckets)
 /* Of a table of so many buckets. */
 static size_t filter_size(uint64_t buckets)
 {
-    return buckets > (uint64_t)1 << FILTER_BITS ? (size_t)buckets * sizeof(filter_bits) : 0;
+    return buckets > (uint64_t)1 << FILTER_BITS ? ((size_t)buckets * sizeof(filter_bits) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE : 0;
 }
 
 static size_t flat_table_size(const struct flat_table *t)
@@ -66,9 +66,9 @@ static struct flat_table *flat_table_new(const struct flat *m, uint64_t buckets,
     t->type = type;
     t->base = base;
     t->overflow.first = (uint32_t)first;
-    if (filter_size(buckets) != 0)
-        t->filter = (filter_bits *)(void *)(table_home(t, 0, buckets) + first);
-    st_relaxed(&t->overflow.segment[0], table_home(t, 0, buckets)); /* relaxed: P1 or P6 publishes it */
+    char *behind = (char *)table_home(t, 0, buckets);
+    t->filter = filter_size(buckets) != 0 ? (filter_bits *)(void *)behind : NULL;
+    st_relaxed(&t->overflow.segment[0], (struct bucket *)(void *)(behind + filter_size(buckets))); /* relaxed: P1 or P6 publishes it */
     st_relaxed(&t->full, (int64_t)(buckets / 4)); /* relaxed: as above */
     return t;
 }

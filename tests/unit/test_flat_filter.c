@@ -360,8 +360,9 @@ static void large_tables_only(void **state)
         struct flat_table *t = flat_table_new(f.flat, buckets, NULL, &f.m->key);
         assert_non_null(t);
         assert_int_equal(t->filter != NULL, buckets > least);
-        assert_true(t->filter == NULL ||
-                    (char *)&t->filter[buckets] == (char *)t + flat_table_size(t));
+        assert_true(t->filter == NULL || (void *)t->filter == (void *)home_of(t, buckets));
+        assert_true((char *)overflow_at(&t->overflow, 0) >= (char *)(t->filter != NULL ? &t->filter[buckets] : (void *)home_of(t, buckets)));
+        assert_true((char *)(overflow_at(&t->overflow, 0) + t->overflow.first) == (char *)t + flat_table_size(t));
         assert_int_equal(flat_table_size(t) + CACHE_LINE, table_bytes(buckets));
         while (!flat_table_free_step(f.flat, t))
             continue;
