@@ -187,9 +187,6 @@
 #ifndef SYNCMAP_FLAT_CACHED
 #define SYNCMAP_FLAT_CACHED 12
 #endif
-#ifndef SYNCMAP_FLAT_FILTER
-#define SYNCMAP_FLAT_FILTER SYNCMAP_FLAT_CACHED
-#endif
 #ifndef SYNCMAP_FLAT_PATIENCE
 #define SYNCMAP_FLAT_PATIENCE 32
 #endif
@@ -204,12 +201,16 @@ enum {
     LEAST_BUCKETS = SYNCMAP_FLAT_LEAST,
     FLOOD = SYNCMAP_FLAT_FLOOD, /* overflow buckets of one chain; by chance it would have so many once in 1e16 times */
     CACHED_BITS = SYNCMAP_FLAT_CACHED, /* of the number of buckets: 256 KiB are likely to be in a processor's own cache */
-    FILTER_BITS = SYNCMAP_FLAT_FILTER, /* of the number of buckets that a table has at most, to have no filter */
     KEEP_BITS = SYNCMAP_FLAT_KEEP_BITS, /* of the number of buckets that a table has at most, to keep records, */
     KEEP_BYTES = 128, /* and the text that they have at most */
     PATIENCE = SYNCMAP_FLAT_PATIENCE, /* pauses that a search grants the section whose lock it has met */
     FLOOD_LOAD = 4 /* keys a bucket; with more it is no flood, but a table that could not grow */
 };
+/* Of the number of buckets that a table has at most, to have no filter. (No constant where plays choose it.) */
+#ifndef SYNCMAP_FLAT_FILTER
+#define SYNCMAP_FLAT_FILTER CACHED_BITS
+#endif
+#define FILTER_BITS SYNCMAP_FLAT_FILTER
 _Static_assert(CHUNK >= 2 && LEAST_BUCKETS >= 2, "halving moves pairs; V5");
 
 /* Of one bucket. */

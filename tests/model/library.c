@@ -104,6 +104,10 @@ static struct thread_own *own_of_self(void)
 
 /* ---- the library, as in src/syncmap.c ---- */
 
+static unsigned filter_from; /* tables with more than two to this power */
+enum { NO_FILTER = 32 };
+#define SYNCMAP_FLAT_FILTER filter_from
+
 #include "membarrier.c"
 #include "thread.c"
 #include "reclaim.c"
@@ -158,6 +162,7 @@ void library_begin(void)
 void library_reset(void)
 {
     refused = 0;
+    filter_from = NO_FILTER;
     for (size_t i = 0; i < VARIABLES; i++) memcpy(variables[i].variable, copies + variables[i].start, variables[i].size);
 }
 
@@ -180,6 +185,11 @@ void library_reseed(struct syncmap *map)
 void library_refuse_records(unsigned threads)
 {
     refused = threads;
+}
+
+void library_filter(bool wanted)
+{
+    filter_from = wanted ? 0 : NO_FILTER;
 }
 
 void library_thread_attach(void)

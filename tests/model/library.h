@@ -5,6 +5,8 @@
 #ifndef SYNCMAP_MODEL_LIBRARY_H
 #define SYNCMAP_MODEL_LIBRARY_H
 
+#include <stdbool.h>
+
 struct syncmap;
 
 /* Once, first of all. */
@@ -15,6 +17,8 @@ void library_reset(void);
 void library_reseed(struct syncmap *map);
 /* Threads that get no memory for a record from now on, a bit for each. */
 void library_refuse_records(unsigned threads);
+/* Whether tables get filters from now on. */
+void library_filter(bool wanted);
 /* The running thread's record. */
 void library_thread_attach(void);
 /* What the system does at the end of a thread: calls the destructor in rounds, while it asks for one. */

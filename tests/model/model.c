@@ -148,6 +148,7 @@ int main(void)
         for (size_t j = 0; in_part(i) && j < SETTINGS; j++) {
             unsigned most = bound - (plays[i].part[2] != NULL);
             bool other = (plays[i].flags & MOVES) && settings[j].engine == SYNCMAP_ENGINE_READ_DIRTY;
+            if ((plays[i].flags & FILTER) && settings[j].engine == SYNCMAP_ENGINE_READ_DIRTY) continue;
             unsigned less = most > 1 && (settings[j].less != 0 || other);
             struct model_limits limits = {.bound = most - less, .delays = true,
                                           .random = test_env("RANDOM", 1000), .seed = seed};

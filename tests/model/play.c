@@ -511,6 +511,7 @@ static void play_before(void)
     if (w.setting.ownership != PLAIN) options.value_free = on_free;
     if (w.setting.ownership == ACQUIRED) options.value_acquire = on_acquire;
     if (w.setting.kind == SYNCMAP_CUSTOM) options.key = (syncmap_key_functions){hash, equal, dup_key, drop_key};
+    library_filter(w.play->flags & FILTER);
     w.map = syncmap_new(w.setting.kind, &options);
     CHECK(w.map != NULL);
     for (unsigned i = 0; i < w.before.count; i++) make_call(&w.before.calls[i], MODEL_MAIN);

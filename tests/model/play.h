@@ -35,7 +35,8 @@ enum { COLD = 1, /* each thread's first call is explored: it gets its record the
        REUSE = 16, /* each has had a record, and given it back: there is one that all may take again */
        MOVES = 32, /* what flat does there read/dirty has other plays for: the bound is one less for it */
        ONCE = 64, /* nobody deletes: each key is computed once at most */
-       RING = 128 /* calls may be refused, as they would wait for themselves */ };
+       RING = 128, /* calls may be refused, as they would wait for themselves */
+       FILTER = 256 /* flat's tables have filters (ABSENT KEYS), however small they are; read/dirty has none */ };
 
 struct play {
     const char *name;

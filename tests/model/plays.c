@@ -180,6 +180,25 @@ const struct play plays[] = {
     {"store buffering: where another moves", "S1 S2 S3 S4 S5 S6 S7", {"S1 L2", "S2 L1", "S8"}, MOVES},
     {"store buffering: while a move begins", "S1 S2 S3 S4 S5 S6", {"S7 S1 L2", "S2 L1"}, MOVES},
     {"store buffering: overflow", "S1 S2 S3 S4", {"D4 L1", "S1 L4"}, MOVES},
+    /* ---- ABSENT KEYS of flat.h: V11, P11 ---- */
+    {"filter, store buffering: new keys", "", {"S1 L2", "S2 L1"}, FILTER},
+    {"filter, store buffering: new keys beside others", "S3 S4", {"O1 X2", "O2 C1:20"}, FILTER},
+    {"filter, store buffering: revived", "S2 S3 D2 D3", {"S2 L3", "S3 L2"}, FILTER},
+    {"filter, store buffering: reseeded", "S1 S2 F", {"S3 L4", "S4 L3"}, FILTER | MOVES},
+    {"filter, store buffering: where all moves", "S1 S2 S3 S4 S5 S6 S7", {"S8 L9", "S9 L8"}, FILTER | MOVES},
+    {"filter, store buffering: deletes", "S1 S2", {"D1 L2", "D2 L1"}, FILTER},
+    {"filter, delete and store against load", "S1", {"D1 S1", "L1 L1"}, FILTER},
+    {"filter, delete against new keys", "S1 S2", {"D1 S3", "S4 L3", "D2 L4"}, FILTER},
+    {"filter, delete against store and delete", "S1", {"D1 S2 D2", "S1 D1 L2"}, FILTER},
+    {"filter, compare_and_... against store and delete", "S1", {"S2 D2", "C2:20 K2:40"}, FILTER},
+    {"filter, overflow unlinked and new key", "S1 S2 S3 S4", {"D4 S5 D3", "L4 S6 L5"}, FILTER | MOVES},
+    {"filter, move against new key", "S1 S2 S3 S4 S5 S6", {"S7 S8", "L8 L7 S9"}, FILTER | MOVES},
+    {"filter, move against delete and new key", "S1 S2 S3 S4 S5 S6", {"S7 S8 L1", "D1 S1 L8"}, FILTER | MOVES},
+    {"filter, move against move", "S1 S2 S3 S4 S5 S6", {"S7 S8 L9", "D2 S9 L8"}, FILTER | MOVES},
+    {"filter, halving against new key", "S1 S2 S3 S4 S5 S6 S7 D7 D6 D5 D4 D3", {"D2 S8", "L8 S3 L2"}, FILTER | MOVES},
+    {"filter, reseeded against load and new key", "S1 S2 S3 F", {"S1 S4", "L1 L4 D3"}, FILTER | MOVES},
+    {"filter, clear against new key", "S1 S2", {"Z S3", "S4 L3"}, FILTER},
+    {"filter, range against store and delete", "S1 S2", {"R L3", "D1 S3"}, FILTER},
     {"message passing", "S1 S2 M", {"S1 S2", "L2 L1"}, 0},
     {"three readers and writers", "S1 S2 M", {"S1 S2", "L2 L1", "S2 L1"}, 0},
 };
@@ -220,7 +239,7 @@ const struct play *play_random(uint64_t seed)
     state = seed;
     unsigned threads = 2 + (below(3) == 0);
     make_part(before, 2 + below(6), "SSSSSDDMMMsZF");
-    play = (struct play){.name = name, .before = before, .flags = below(8) == 0 ? EXIT : 0};
+    play = (struct play){.name = name, .before = before, .flags = (below(8) == 0 ? EXIT : 0) | (below(4) == 0 ? FILTER : 0)};
     bool range = false;
     for (unsigned i = 0; i < threads; i++) {
         make_part(part[i], 1 + below(threads == 2 ? 4 : 2), range ? "LLSSsDDXXWWOOPPCCKKMMZGF" : "LLSSsDDXXWWOOPPCCKKMMZGFR");
