@@ -9,6 +9,9 @@
  *   load   reads the header; while it is LOCKED waits, or at any time calls heavy() and goes on; reads the value (that the header is read
  *          again after heavy() is for tables that are moved)
  *
+ *   FILTER: the keys are absent at first, and each bucket has a bit that tells so (ABSENT KEYS). A store sets it, if it is clear, by seq_cst after it has
+ *   the lock; a load reads it first, and if it is clear has found nothing.
+ *
  * THE WEAK MACHINE. What is stored stays in the process's store buffer, and reaches memory, which all see at once, at any later instant, the value
  * before the header (P2). A process reads what it has stored itself. A CAS empties the own buffer first. Loads are performed in order (seq_cst, then
  * acquire).
@@ -22,6 +25,7 @@
  *   NO_LIGHT         a section ends without
  *   LIGHT_EARLY      light() comes before the value is stored
  *   LOCK_NOT_SEEN    the lock is not seen at once: the CAS stays in the store buffer, too
+ *   BIT_NOT_SEEN     nor is the bit, with FILTER
  *
  * FEW: each process stores, and then loads. Explored to the end: what check.sh says; by hand, besides: all that two processes can do in two calls
  * each (3.7 million states), and with FEW in three calls each (9.5 million).
@@ -41,10 +45,12 @@
 /* Memory. */
 bool locked[KEYS];
 byte value[KEYS];
+bool mark[KEYS];
 
 /* Store buffers: at most one section's. */
 byte at[PROCS];       /* the key */
 bool has_lock[PROCS]; /* only with LOCK_NOT_SEEN */
+bool has_bit[PROCS];  /* only with BIT_NOT_SEEN */
 bool has_value[PROCS];
 bool has_header[PROCS];
 byte stored[PROCS];
@@ -91,11 +97,14 @@ c_code {
     }
 }
 
+#define WAITS(q) (has_lock[q] || has_bit[q] || has_value[q] || has_header[q])
+
 /* The oldest store of a buffer reaches memory. */
 inline reach(q)
 {
     if
     :: has_lock[q] -> locked[at[q]] = true; has_lock[q] = false
+    :: !has_lock[q] && has_bit[q] -> mark[at[q]] = true; has_bit[q] = false
     :: else ->
         if
         :: has_value[q] -> value[at[q]] = stored[q]; has_value[q] = false; lit_value[q] = false
@@ -107,7 +116,7 @@ inline reach(q)
 inline drain(q)
 {
     do
-    :: has_lock[q] || has_value[q] || has_header[q] -> reach(q)
+    :: WAITS(q) -> reach(q)
     :: else -> break
     od
 }
@@ -119,6 +128,14 @@ inline light()
 }
 
 #define IS_LOCKED(k) (at[p] == (k) && has_header[p] -> false : (at[p] == (k) && has_lock[p] -> true : locked[k]))
+#define BIT(k)       (at[p] == (k) && has_bit[p] -> true : mark[k])
+#ifdef FILTER
+#define MAY_ASK BIT(k)
+#define DENIED  (q > PROCS)
+#else
+#define MAY_ASK true
+#define DENIED  false
+#endif
 #define VALUE(k)     (at[p] == (k) && has_value[p] -> stored[p] : value[k])
 
 proctype work(byte p)
@@ -156,6 +173,18 @@ proctype work(byte p)
                 locked[k] = true
 #endif
             }
+#ifdef FILTER
+            d_step {
+                if
+                :: BIT(k)
+#ifdef BIT_NOT_SEEN
+                :: else -> has_bit[p] = true
+#else
+                :: else -> drain(p); mark[k] = true
+#endif
+                fi
+            }
+#endif
 #ifdef LIGHT_EARLY
             d_step { light() }
 #endif
@@ -166,11 +195,16 @@ proctype work(byte p)
 #endif
         :: else ->
             do
-            :: !IS_LOCKED(k) -> break
-#ifdef NO_HEAVY
-            :: IS_LOCKED(k) -> break
+#ifdef FILTER
+            :: atomic { !BIT(k) -> q = PROCS + 1; break } /* denied */
+            :: BIT(k) && !IS_LOCKED(k) -> break /* the bit is read before the header, but never cleared here */
 #else
-            :: IS_LOCKED(k) -> /* each further look is one at a later instant */
+            :: !IS_LOCKED(k) -> break
+#endif
+#ifdef NO_HEAVY
+            :: MAY_ASK && IS_LOCKED(k) -> break
+#else
+            :: MAY_ASK && IS_LOCKED(k) -> /* each further look is one at a later instant */
                 d_step { drain(p); q = 0 };
                 do
                 :: q < PROCS ->
@@ -186,7 +220,7 @@ proctype work(byte p)
                 break
 #endif
             od;
-            result[p * OPS + call] = VALUE(k)
+            result[p * OPS + call] = (DENIED -> 0 : VALUE(k))
         fi;
         atomic { /* ended */
             clock++;
@@ -200,8 +234,6 @@ proctype work(byte p)
         break
     od
 }
-
-#define WAITS(q) (has_lock[q] || has_value[q] || has_header[q])
 
 /* Buffers reach memory at any time. */
 active proctype memory()

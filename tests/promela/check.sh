@@ -145,6 +145,10 @@ switch across -DFEW -DNO_LIGHT
 switch across -DFEW -DLIGHT_EARLY
 switch across -DFEW -DLOCK_NOT_SEEN
 
+small across -DFEW -DFILTER
+switch across -DFEW -DFILTER -DBIT_NOT_SEEN
+switch across -DFEW -DFILTER -DNO_HEAVY
+
 variant flat -DPROCS=3 -DOPS=1 -DBEGIN=2 -DALSO=5
 variant flat -DPROCS=3 -DOPS=1 -DBEGIN=4 -DFEW
 variant flat -DPROCS=3 -DOPS=1 -DBEGIN=2 -DALSO=5 -DFEW -DHALVE
