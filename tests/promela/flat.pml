@@ -33,6 +33,11 @@
  *   WIDE     with KEEP: a home has two slots. So a key may be kept beside a free slot, another key, or another that is kept.
  *   LARGE=k  with KEEP: the record of key k is not kept
  *
+ * FILTER: each home has bits (ABSENT KEYS), here two, of which a key has one. load asks them at each home that it comes to, load_and_delete and
+ * compare_and_swap at the root's, in a step of its own before the header is read. Who inserts sets the bit under the lock, before the key is there; a
+ * deletion makes them anew from the keys that are left, if there is no overflow bucket; who moves a group sets all without the lock, and
+ * sees to it under the lock that they are. The bits of next's homes begin with none.
+ *
  * NOT MODELLED. That another order than one for all might be seen: spin works with sequential consistency only, so that P1 to P9, and
  * the fences round the end of a section, are not what is checked here (stress/litmus does that for two keys, on the machine it runs
  * on). Tags (each slot may have the key) and ages; clear; counts, and when to grow; reclamation (reclaim.pml: who is in a table keeps
@@ -49,7 +54,9 @@
  *                 have foreign words; no overflow bucket in a chain is free. With KEEP: a slot has no word, or that of a key
  *                 of its bucket, which no other slot of it has, be it present or kept; no overflow bucket only keeps.
  *
- * RESULTS_ONLY leaves V1, V5 and V7 out: what of that gives a wrong result? The switches are run so.
+ *    V11           With FILTER: a key's bit is set.
+ *
+ * RESULTS_ONLY leaves V1, V5, V7 and V11 out: what of that gives a wrong result? The switches are run so.
  *
  * SWITCHES. Each takes one thing away; the model must then fail.
  *   INSERT_KEEPS_VERSION   no new version for a new key
@@ -81,6 +88,14 @@
  *                          in a home of one slot the key would evict itself.)
  *   MOVES_KEPT             moving does not leave behind what is kept. Not with RESULTS_ONLY, but with HALVE: an overflow bucket of next
  *                          may have no key (V7)
+ * With FILTER:
+ *   BIT_LATE               the bit is set after the key is there: a walk sees the key, and then a load does not
+ *   CLEARS_BIT             a deletion clears its key's bit, whoever else has it
+ *   CLEARS_CHAIN           or makes the bits anew from the home, whatever is behind it
+ *   NOT_OPENED             moving leaves the bits as they are
+ *   OPENED_EARLY           or sets all only before it has the lock: a deletion makes them anew in between
+ *   OPENED_LATE            or only after MOVED
+ *   BITS_NOT_MOVED         next's bits stay none
  * Three take away what no result depends on, and must not fail:
  *   LOOK_WITHOUT_MOVED     searches do not mind MOVED in their second look: what was found in a bucket that was moved meanwhile was true when
  *                          MOVED was set, so after the search began. (Writers look by their CAS, and need it: LOCK_IGNORES_MOVED.)
@@ -162,6 +177,9 @@ byte header[BUCKETS];
 byte word[BUCKETS];
 byte value[BUCKETS];
 byte link[BUCKETS];
+#ifdef FILTER
+byte filter[BUCKETS]; /* of homes */
+#endif
 bool promoted;   /* root is next */
 byte left_groups; /* to be moved */
 int free;        /* set of overflow buckets */
@@ -185,6 +203,10 @@ byte first[PROCS]; /* the first operation of each */
 #else
 #define FOREIGN(h) (IN_NEXT(h) -> (((h) - FIRST1) ^ 1) << SHIFT1 : (((h) - FIRST0) ^ 1) << SHIFT0)
 #endif
+#define HOME(t, k) (IN_NEXT(t) -> HOME1(k) : HOME0(k))
+#define FILTER_BIT(k) BIT((k) & 1) /* 0, 2 and 4 have the same */
+#define FILTER_ALL 3
+
 /* By V1. */
 #define WHERE(k) (promoted || (header[HOME0(k)] & MOVED) -> HOME1(k) : HOME0(k))
 
@@ -257,6 +279,9 @@ inline check(h)
         assert(value[i] != 0 -> BELONGS(h, word[i]) : !BELONGS(h, word[i])); /* V1, V5 */
 #endif
         assert(IN_HOME(i, h) || value[i] != 0); /* V7 */
+#ifdef FILTER
+        assert(value[i] == 0 || (filter[h] & FILTER_BIT(word[i])) != 0); /* V11 */
+#endif
         i = link[i]
     :: else -> break
     od;
@@ -309,10 +334,31 @@ inline finish()
 #endif
 #define IS_WRITER (op != LOAD && op != WALK)
 
+/* The operation may be over, by what the filter tells. */
+inline ask_filter()
+{
+#ifdef FILTER
+    if
+    :: atomic { !(filter[home] & FILTER_BIT(k)) -> returns(0); finish(); goto over }
+    :: atomic { (filter[home] & FILTER_BIT(k)) -> skip }
+    fi
+#else
+    skip
+#endif
+}
+
 /* Reads the header, of next's bucket if need be; writers wait. */
 inline begin_search()
 {
     do
+#ifdef FILTER
+    :: atomic { FOLLOWS -> home = HOME1(k) };
+        if
+        :: op == LOAD -> ask_filter()
+        :: op != LOAD
+        fi
+    :: atomic { !FOLLOWS && (!IS_WRITER || !(header[home] & LOCKED)) -> h = header[home]; b = home; break }
+#else
     :: atomic {
             FOLLOWS || !IS_WRITER || !(header[home] & LOCKED) ->
             if
@@ -320,6 +366,7 @@ inline begin_search()
             :: else -> h = header[home]; b = home; break
             fi
         }
+#endif
     od
 }
 
@@ -437,6 +484,7 @@ inline load()
 #ifdef KEEP
     load_text();
 #endif
+    ask_filter();
     do
     :: find();
         if
@@ -660,9 +708,22 @@ inline evict()
 #endif
 }
 
+/* Before the key is there, under the lock. */
+inline set_bit()
+{
+#ifdef FILTER
+    filter[home] = filter[home] | FILTER_BIT(k)
+#else
+    skip
+#endif
+}
+
 /* Puts the new key into the seat, and ends the section. */
 inline insert()
 {
+#if defined(FILTER) && !defined(BIT_LATE)
+    set_bit();
+#endif
     if
 #ifdef KEEP
     :: last == 0 ->
@@ -695,6 +756,9 @@ inline insert()
         d_step { link[last] = at; change(0, new) }
 #endif
     fi;
+#ifdef BIT_LATE
+    set_bit();
+#endif
     d_step { unlock(); finish() }
 }
 
@@ -702,6 +766,9 @@ inline insert()
 /* Gives the key in the kept slot `at` a value again, and ends the section. */
 inline revive()
 {
+#ifdef FILTER
+    set_bit();
+#endif
     d_step { change(0, new); value[at] = new };
     d_step { unlock(); finish() }
 }
@@ -795,8 +862,30 @@ inline unlink()
 #endif
 }
 
+/* A key has left its bucket. */
+inline remake_bits()
+{
+#if defined(CLEARS_BIT)
+    filter[home] = filter[home] & ~(FILTER_BIT(k))
+#else
+    if
+#ifdef CLEARS_CHAIN
+    :: true ->
+#else
+    :: link[TAIL(home)] != 0
+    :: else ->
+#endif
+        filter[home] = (value[home] != 0 -> FILTER_BIT(word[home]) : 0);
+#ifdef WIDE
+        filter[home] = filter[home] | (value[SECOND(home)] != 0 -> FILTER_BIT(word[SECOND(home)]) : 0)
+#endif
+    fi
+#endif
+}
+
 inline load_and_delete()
 {
+    ask_filter();
     do
     :: find();
         if
@@ -830,6 +919,9 @@ inline load_and_delete()
         :: !IN_HOME(at, home) -> d_step { unlink() }
         :: else
         fi;
+#ifdef FILTER
+        d_step { remake_bits() };
+#endif
 #ifdef GIVEN_EARLY
         free = free | (last != 0 -> BIT(last) : 0);
         d_step { unlock(); finish() }
@@ -844,6 +936,7 @@ inline load_and_delete()
 /* What was expected is there, if anything is: else it would only look. new: what it returns as the value before. */
 inline compare_and_swap()
 {
+    ask_filter();
     do
     :: find();
         if
@@ -913,7 +1006,9 @@ proctype process(byte me)
         :: op == WALK -> walk()
         :: op == MOVE && IN_NEXT(home) -> d_step { finish() }
         :: op == MOVE && !IN_NEXT(home) -> move_group()
-        fi
+        fi;
+over:
+        skip
     :: atomic { left == 0 -> break }
     od
 }
