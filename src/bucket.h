@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine 2, flat: a bucket, which is one cache line, and its search. The essay, with its invariants (V1 to V10) and pairs
- * (P1 to P10), is in flat.h.
+ * Engine 2, flat: a bucket, which is one cache line, and its search. The essay, with its invariants (V1 to V11) and pairs
+ * (P1 to P11), is in flat.h.
  *
  *     header   | version (62 bits)                        | MOVED | LOCKED |
  *     tags     | link (28 bits): overflow bucket, 0: none | tag 2 (12) | tag 1 (12) | tag 0 (12) |

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine 2, flat: the operations. The essay, with V1 to V10 and P1 to P10, is in flat.h.
+ * Engine 2, flat: the operations. The essay, with V1 to V11 and P1 to P11, is in flat.h.
  */
 #include "flat.h"
 
