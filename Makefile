@@ -5,7 +5,7 @@
 #   make              the library, static and shared, in build/release
 #   make run          counts the C identifiers below DIR (/usr/include) with all cores, and checks the result
 #   make check        all tests; check-asan, check-tsan, check-ubsan: the same under a sanitizer
-#   make check-model  the protocol models (spin), and all interleavings of small plays, with their figures
+#   make check-model  the protocol models (spin) with all their variants, and all interleavings of small plays, with their figures
 #   make check-long   what takes an hour or two: more interleavings, more histories, more torture, fuzzing, every mutant
 #   make torture      everything at once for SECONDS (60) on THREADS (4)
 #   make fuzz         libFuzzer for SECONDS (60)

@@ -14,6 +14,9 @@ run() {
   printf -- '-- %s s\n' $((SECONDS - start))
 }
 
+# All variants of the models; CTest runs those that are soon done.
+run tests/promela/check.sh
+
 # All interleavings of a cost of 3 (plays of three threads: 2); the two halves side by side.
 run BOUND=3 RANDOM=$((20000 * scale)) PLAYS=$((20000 * scale)) PART=1/2 $build/tests/model/model >$build/long-model.txt 2>&1 &
 half=$!

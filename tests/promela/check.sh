@@ -6,6 +6,8 @@
 #
 #   check.sh [NAME]     NAME: only that model, reclaim, lasts, entry, across or flat
 #
+# QUICK=1: without the variants that take ten seconds or more each; `make check` runs it so, `make check-model` all.
+#
 # CC: the compiler. What would be compiled for longer than it runs, the switches above all, goes to tcc, if it is there.
 #
 # One line each. Of a variant: states, transitions, depth, seconds. Of a switch: what was found, and after how many states.
@@ -46,8 +48,9 @@ number() { sed -n "$1" log | head -n 1; }
 
 wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
 
-# variant MODEL OPTIONS...; small: the same, of one that is soon done
+# variant MODEL OPTIONS...; long: the same, of one that is left out by QUICK; small: of one that is soon done
 variant() { variant_by "$optimizing" "$@"; }
+long() { [ "${QUICK:-0}" != 0 ] || variant "$@"; }
 small() { variant_by "$fast" "$@"; }
 variant_by()
 {
@@ -149,11 +152,12 @@ small across -DFEW -DFILTER
 switch across -DFEW -DFILTER -DBIT_NOT_SEEN
 switch across -DFEW -DFILTER -DNO_HEAVY
 
-variant flat -DPROCS=3 -DOPS=1 -DBEGIN=2 -DALSO=5
+long flat -DPROCS=3 -DOPS=1 -DBEGIN=2 -DALSO=5
 variant flat -DPROCS=3 -DOPS=1 -DBEGIN=4 -DFEW
 variant flat -DPROCS=3 -DOPS=1 -DBEGIN=2 -DALSO=5 -DFEW -DHALVE
-variant flat -DPROCS=2 -DOPS=2 -DBEGIN=4 -DFEW
-variant flat -DPROCS=2 -DOPS=2 -DBEGIN=2 -DALSO=5 -DFEW -DHALVE
+variant flat -DPROCS=2 -DOPS=2 -DBEGIN=1 -DFEW
+long flat -DPROCS=2 -DOPS=2 -DBEGIN=4 -DFEW
+long flat -DPROCS=2 -DOPS=2 -DBEGIN=2 -DALSO=5 -DFEW -DHALVE
 variant flat -DPROCS=3 -DOPS=1 -DBEGIN=1 -DALSO=5 -DFEW -DLOOK_WITHOUT_MOVED -DVALUE_FIRST # no bug there: see the file
 for name in INSERT_KEEPS_VERSION DELETE_KEEPS_VERSION VERSION_AT_UNLOCK; do
     switch flat -DRESULTS_ONLY -DPROCS=3 -DOPS=1 -DBEGIN=1 -D$name
@@ -170,10 +174,12 @@ for name in LOCK_IGNORES_VERSION LOCK_IGNORES_MOVED NO_RECHECK MOVED_EARLY; do
 done
 switch flat -DRESULTS_ONLY -DPROCS=2 -DOPS=1 -DBEGIN=6 -DLINKED_FIRST
 switch flat -DRESULTS_ONLY -DPROCS=2 -DOPS=1 -DBEGIN=2 -DHALVE -DONE_HALF
-variant flat -DFILTER -DPROCS=3 -DOPS=1 -DBEGIN=2 -DALSO=5
-variant flat -DFILTER -DPROCS=2 -DOPS=2 -DBEGIN=4 -DFEW
-variant flat -DFILTER -DPROCS=2 -DOPS=2 -DBEGIN=2 -DALSO=5 -DFEW -DHALVE
-variant flat -DFILTER -DKEEP -DPROCS=2 -DOPS=2 -DBEGIN=8 -DFEW -DWIDE
+variant flat -DFILTER -DPROCS=3 -DOPS=1 -DBEGIN=4 -DFEW
+variant flat -DFILTER -DPROCS=2 -DOPS=2 -DBEGIN=1 -DFEW
+long flat -DFILTER -DPROCS=3 -DOPS=1 -DBEGIN=2 -DALSO=5
+long flat -DFILTER -DPROCS=2 -DOPS=2 -DBEGIN=4 -DFEW
+long flat -DFILTER -DPROCS=2 -DOPS=2 -DBEGIN=2 -DALSO=5 -DFEW -DHALVE
+long flat -DFILTER -DKEEP -DPROCS=2 -DOPS=2 -DBEGIN=8 -DFEW -DWIDE
 switch flat -DRESULTS_ONLY -DFILTER -DPROCS=2 -DOPS=2 -DBEGIN=1 -DBIT_LATE
 for name in CLEARS_BIT CLEARS_CHAIN; do
     switch flat -DRESULTS_ONLY -DFILTER -DPROCS=2 -DOPS=2 -DBEGIN=4 -DFEW -D$name
@@ -182,11 +188,11 @@ switch flat -DRESULTS_ONLY -DFILTER -DPROCS=2 -DOPS=2 -DBEGIN=1 -DFEW -DOPENED_E
 for name in NOT_OPENED OPENED_LATE BITS_NOT_MOVED; do
     switch flat -DRESULTS_ONLY -DFILTER -DPROCS=2 -DOPS=2 -DBEGIN=6 -DFEW -D$name
 done
-variant flat -DKEEP -DPROCS=3 -DOPS=1 -DBEGIN=7
-variant flat -DKEEP -DPROCS=2 -DOPS=2 -DBEGIN=8 -DALSO=9 -DFEW
+long flat -DKEEP -DPROCS=3 -DOPS=1 -DBEGIN=7
+long flat -DKEEP -DPROCS=2 -DOPS=2 -DBEGIN=8 -DALSO=9 -DFEW
 variant flat -DKEEP -DPROCS=2 -DOPS=2 -DBEGIN=8 -DFEW -DHALVE
-variant flat -DKEEP -DPROCS=2 -DOPS=2 -DBEGIN=2 -DFEW -DLARGE=2
-variant flat -DKEEP -DPROCS=2 -DOPS=2 -DBEGIN=8 -DFEW -DWIDE
+long flat -DKEEP -DPROCS=2 -DOPS=2 -DBEGIN=2 -DFEW -DLARGE=2
+long flat -DKEEP -DPROCS=2 -DOPS=2 -DBEGIN=8 -DFEW -DWIDE
 variant flat -DKEEP -DPROCS=3 -DOPS=1 -DBEGIN=7 -DFEW -DLOADS_FIND_KEPT -DVALUE_FIRST # no bug there: see the file
 for name in EVICTS_IN_ONE_VERSION EVICTS_AT_UNLOCK EVICTS_AFTER_VERSION REVIVAL_KEEPS_VERSION DELETES_KEPT LOCK_IGNORES_VERSION; do
     switch flat -DRESULTS_ONLY -DKEEP -DPROCS=2 -DOPS=1 -DBEGIN=7 -D$name
