@@ -27,6 +27,7 @@ PARTS = {
     "hash": "hash_u64 unhash_u64",
     "pin and unpin": "pin_enter pin_enter_own pin_leave pin_leave_own membarrier_light",
     "table, home": "root_table table_home table_home_slot read_table flat_load_integer flat_swap_integer rd_load_integer spot_find query_fit flat_search flat_load",
+    "the filter": "filter_denies filter_add filter_remove flat_denies",
     "search": "bucket_find_integer chain_find overflow_at line_hits find find_dirty find_unlocked find_to_write table_next_slot table_slot_count",
     "second look": "bucket_unchanged spot_value",
     "section, lock, unlock": "section_enter section_leave spot_lock spot_unlock bucket_cas_lock bucket_unlock seat_lock lock unlock lock_to_write",

@@ -134,7 +134,8 @@ static size_t many_of_any_kind(syncmap *m, size_t count, const syncmap_key *keys
         group_prefetch(m, q, keys + begin, group);
         for (size_t i = 0; i < group; i++) {
             void *found = NULL;
-            int result = ENGINE(m, m->variant, load, &q[i], &found);
+            int result = is_flat(m) ? flat_load_prefetched(flat_of(m), &q[i], m->variant == FLAT_INTEGERS, &found)
+                                    : rd_load(engine_of(m), &q[i], &found);
             if (values != NULL)
                 value_hand_out(m, found);
             hits += many_found(m, result, found, begin + i, values, present);
@@ -147,7 +148,7 @@ static size_t many_of_any_kind(syncmap *m, size_t count, const syncmap_key *keys
 static NOINLINE size_t many_slow(syncmap *m, uint64_t hash, size_t at, void **values, bool *present)
 {
     void *found = NULL;
-    int result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
+    int result = flat_load_prefetched(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
     return many_found(m, result, found, at, values, present);
 }
 

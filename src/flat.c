@@ -28,15 +28,15 @@ static ALWAYS_INLINE void query_fit(struct query *q, const struct flat_table *t,
 
 /* ---- load ---- */
 
-/* integers: the kind of keys, a constant for the compiler. */
-static ALWAYS_INLINE int flat_search(struct flat *m, struct query *q, bool integers, void **value)
+/* integers: the kind of keys; filtered: the filter is asked first. Both are constants for the compiler. */
+static ALWAYS_INLINE int flat_search(struct flat *m, struct query *q, bool integers, bool filtered, void **value)
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
     struct flat_table *t = root_table(root);
     query_fit(q, t, integers);
     struct bucket *home = table_home(t, root & ROOT_SHIFT, q->hash);
     for (;;) {
-        if (filter_denies(t, t->shift, q->hash)) {
+        if (filtered && filter_denies(t, t->shift, q->hash)) {
             *value = NULL;
             return 0;
         }
@@ -118,7 +118,13 @@ static ALWAYS_INLINE int flat_load_text(struct flat *m, syncmap_key key, uint64_
 
 static int flat_load(struct flat *m, struct query *q, bool integers, void **value)
 {
-    return integers ? flat_search(m, q, true, value) : flat_search(m, q, false, value);
+    return integers ? flat_search(m, q, true, true, value) : flat_search(m, q, false, true, value);
+}
+
+/* The bucket was asked for long before. */
+static int flat_load_prefetched(struct flat *m, struct query *q, bool integers, void **value)
+{
+    return integers ? flat_search(m, q, true, false, value) : flat_search(m, q, false, false, value);
 }
 
 /* ---- what all writers do ---- */

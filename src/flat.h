@@ -345,6 +345,7 @@ static bool flat_init(struct flat *m, size_t capacity);
 static bool flat_destroy_step(struct flat *m);
 /* integers: whether the keys are; a constant where speed counts. */
 static int flat_load(struct flat *m, struct query *q, bool integers, void **value);
+static int flat_load_prefetched(struct flat *m, struct query *q, bool integers, void **value);
 static ALWAYS_INLINE int flat_swap(struct flat *m, struct query *q, bool integers, void *value, void **previous);
 static ALWAYS_INLINE int flat_load_or_store(struct flat *m, struct query *q, bool integers, void *value, void **actual);
 static ALWAYS_INLINE int flat_load_and_delete(struct flat *m, struct query *q, bool integers, void **previous);
