@@ -58,7 +58,7 @@ static ALWAYS_INLINE int flat_search(struct flat *m, struct query *q, bool integ
 }
 
 /* For integers, by the hash that map.key makes: where the home bucket itself can tell, or (filtered) the filter. < 0: they cannot, and
- * flat_load() must look. (Few variables live at once: syncmap_load() has no register to save.) */
+ * flat_load() must look. (Few variables live at once: syncmap_load() has one register to save.) */
 static ALWAYS_INLINE int flat_load_integer(struct flat *m, uint64_t hash, bool filtered, void **value)
 {
     uintptr_t root = ld_seq_cst(&m->root); /* P1 */
