@@ -155,8 +155,9 @@
  *   P9  ages: bumped seq_cst, read seq_cst under the lock: see V9. (The age of a record is published with its word: P3.)
  *   P10 walkers is counted, then `reseeding` of the root read; `reseeding` set, then walkers read: all seq_cst, so that one sees
  *       the other's. A walk that reads another root's than who sets it came before or after that root.
- *   P11 filter: bits are set by a seq_cst store, and searches read them by seq_cst (ABSENT KEYS). Who changes them reads them by acquire: if it
- *       finds one set it comes after who set it. Cleared by release, after the value: who finds it clear comes after the delete.
+ *   P11 filter: bits are set by a seq_cst store, and searches read them by seq_cst (ABSENT KEYS). Who changes them reads them by
+ *       acquire: if it finds one set it comes after who set it. Cleared by release, after the value: who finds it clear comes after
+ *       the delete.
  *
  * PROGRESS. A walk blocks while its map is reseeded, unless it ends that itself. load: lock-free: it starts over only when a writer
  * of the same bucket got on. It does not wait for the holder of a lock that it meets: after PATIENCE pauses and one system call it
