@@ -130,6 +130,19 @@ static enum pages pages_wanted(enum syncmap_kind kind, const syncmap_options *o,
     }
 }
 
+/* The processor is asked once: in a virtual machine that takes some microseconds. */
+static bool prefetches_to_write(void)
+{
+    enum { UNKNOWN, NO, YES };
+    static _Atomic int known;
+    int is = ld_relaxed(&known); /* relaxed: whoever asks gets the same answer */
+    if (is == UNKNOWN) {
+        is = platform_has_prefetch_to_write() ? YES : NO;
+        st_relaxed(&known, is); /* relaxed: as above */
+    }
+    return is == YES;
+}
+
 static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o)
 {
     bool flat = o->engine != SYNCMAP_ENGINE_READ_DIRTY;
@@ -145,6 +158,7 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     m->size = size;
     m->memory = memory;
     m->variant = kind == SYNCMAP_U64 ? (flat ? FLAT_INTEGERS : READ_DIRTY_INTEGERS) : flat ? FLAT_OTHERS : READ_DIRTY_OTHERS;
+    m->prefetches_to_write = prefetches_to_write();
     m->context = o->context;
     m->value_free = o->value_free;
     m->value_acquire = o->value_acquire;
@@ -154,6 +168,7 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     m->quick = kind == SYNCMAP_U64 ? m->variant : flat && kind != SYNCMAP_CUSTOM ? FLAT_TEXT : FLAT_OTHERS;
     if (o->value_acquire != NULL)
         m->quick = FLAT_OTHERS;
+    m->quick_swap = o->value_free == NULL ? m->quick : FLAT_OTHERS;
     key_type_init(&m->key, kind, o);
     if (!(flat ? flat_init(flat_of(m), o->capacity) : rd_init(engine_of(m), o->capacity))) {
         memory_put_lines(&memory, base, size);
@@ -289,21 +304,23 @@ static NOINLINE int swap_flat_slow(syncmap *m, uint64_t hash, void *value, void 
 static ALWAYS_INLINE int swap_quick(syncmap *m, syncmap_key key, void *value, void **previous)
 {
     struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(m == NULL || m->quick != FLAT_INTEGERS || m->value_free != NULL || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL ||
+    if (unlikely(m == NULL || m->quick_swap != FLAT_INTEGERS || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL ||
                  value_is_reserved(value)))
         return swap_any(m, key, value, previous);
     uint64_t hash = hash_u64(key.as.u64, m->key.seed);
-    struct thread *pin = pin_enter_own(self);
+    struct thread *pin;
     void *old = NULL;
     uintptr_t root;
     uint64_t header;
+    if (unlikely(!pin_enter_section(self, &pin)))
+        return swap_flat_slow(m, hash, value, previous, pin);
     int result = flat_swap_integer(flat_of(m), hash, value, &old, &root, &header);
+    section_leave_own(self);
     if (likely(result > 0)) {
         if (previous != NULL)
             *previous = old;
         pin_leave_own(pin);
-        reclaim_poll();
-        return result;
+        return reclaim_poll_own(self, result);
     }
     return result == 0 ? swap_flat_absent(m, hash, value, previous, pin, root, header) : swap_flat_slow(m, hash, value, previous, pin);
 }

@@ -137,6 +137,13 @@ static ALWAYS_INLINE bool flat_denies(struct flat *m, const struct query *q)
     return t->type == q->type && filter_denies(t, root & ROOT_SHIFT, q->hash);
 }
 
+/* Asks for the line of a bucket whose lock is likely to be taken: see WRITERS. */
+static ALWAYS_INLINE void bucket_will_be_locked(const struct flat *m, const struct bucket *home)
+{
+    if (likely(m->map.prefetches_to_write))
+        platform_prefetch_to_write(home);
+}
+
 /* Where a key is, or is not: found without a lock, and true for as long as home's header is `header`. */
 struct spot {
     uintptr_t root; /* where the search began */
@@ -212,11 +219,16 @@ static ALWAYS_INLINE void *spot_value(const struct spot *s)
 }
 
 /* Replaces the value, in a section. */
+static ALWAYS_INLINE void *value_replace(struct bucket *b, unsigned slot, void *value)
+{
+    void *old = ld_relaxed(&b->value[slot]); /* relaxed: under the lock */
+    st_release(&b->value[slot], value_encode(value)); /* P4 */
+    return value_decode(old);
+}
+
 static ALWAYS_INLINE void *spot_replace(struct spot *s, void *value)
 {
-    void *old = ld_relaxed(&s->in->value[s->slot]); /* relaxed: under the lock */
-    st_release(&s->in->value[s->slot], value_encode(value)); /* P4 */
-    return value_decode(old);
+    return value_replace(s->in, s->slot, value);
 }
 
 /* ---- a new key ---- */
@@ -378,6 +390,8 @@ static ALWAYS_INLINE int flat_swap(struct flat *m, struct query *q, bool integer
 {
     struct spot s;
     flat_help(m);
+    uintptr_t root = ld_relaxed(&m->root); /* relaxed: no more than a hint, as is the hash */
+    bucket_will_be_locked(m, table_home(root_table(root), root & ROOT_SHIFT, q->hash));
     spot_find(m, q, integers, !integers, &s);
     if (s.in == NULL || !spot_lock(&s, 0))
         return flat_swap_slow(m, *q, s, value, previous);
@@ -387,22 +401,24 @@ static ALWAYS_INLINE int flat_swap(struct flat *m, struct query *q, bool integer
 }
 
 /* For integers, by the hash that map.key makes: where the home bucket itself can tell, and there is nothing to move. 1: done. 0: the key is
- * absent, and flat_swap_absent() goes on from *root and *header. < 0: neither, and flat_swap() must look. */
+ * absent, and flat_swap_absent() goes on from *root and *header. < 0: neither, and flat_swap() must look. In a section of thread.h's that
+ * has begun with the pin, so that one fence does for both. (No struct spot: it would not be kept in registers.) */
 static ALWAYS_INLINE int flat_swap_integer(struct flat *m, uint64_t hash, void *value, void **previous, uintptr_t *root, uint64_t *header)
 {
     *root = ld_seq_cst(&m->root); /* P1 */
     struct flat_table *t = root_table(*root);
     struct bucket *home = table_home(t, *root & ROOT_SHIFT, hash);
-    *header = ld_seq_cst(&home->header); /* P2 */
-    if (unlikely((*header & (BUCKET_LOCKED | BUCKET_MOVED)) != 0 || t->type != &m->map.key || ld_acquire(&t->next) != NULL)) /* P6 */
+    bucket_will_be_locked(m, home);
+    uint64_t found = *header = ld_seq_cst(&home->header); /* P2 */
+    if (unlikely((found & (BUCKET_LOCKED | BUCKET_MOVED)) != 0 || t->type != &m->map.key || ld_acquire(&t->next) != NULL)) /* P6 */
         return -1;
-    struct spot s = {.root = *root, .t = t, .home = home, .header = *header, .in = home};
-    if (!bucket_find_integer(home, hash, &s.slot))
+    unsigned slot;
+    if (!bucket_find_integer(home, hash, &slot))
         return ld_acquire(&home->tags) >> LINK_SHIFT == 0 ? 0 : -1; /* P5 */
-    if (unlikely(!spot_lock(&s, 0)))
+    if (unlikely(!bucket_cas_lock(home, &found, 0)))
         return -1;
-    *previous = spot_replace(&s, value);
-    spot_unlock(m, &s);
+    *previous = value_replace(home, slot, value);
+    bucket_unlock(home, found);
     return 1;
 }
 

@@ -65,6 +65,9 @@
  * overflow bucket); then take the lock by a CAS on that very header. If it succeeds no section has changed which keys there are
  * since, and what the search found still stands: the place of the key, or that it is absent. So user code (a custom `equal`) runs
  * without a lock, memory is had before the first visible step, and sections are short. If it fails they start over.
+ * A locked instruction is not begun before it is the oldest of its processor's. If another processor had the line last, that is some
+ * hundred ns in which nothing is finished, and the locks of operations in turn wait one after the other. So who stores, and is likely to
+ * lock, asks for the line first, for writing: that prefetch is begun early, for as many operations as the processor looks ahead.
  *
  * ACROSS KEYS. Of two threads that each write one key and then load the other's, one must see what the other wrote. If a section
  * ended with a seq_cst exchange, that would be plain; but each write would pay for a second locked instruction. So it ends with a

@@ -17,6 +17,8 @@ struct syncmap {
     struct key_type key;
     enum variant variant; /* of its engine and kind of keys */
     enum variant quick;   /* what syncmap_load() has a shortcut for, if there is no value_acquire: integers, FLAT_TEXT; else FLAT_OTHERS */
+    enum variant quick_swap; /* the same of syncmap_swap() and _store(): FLAT_INTEGERS, where nobody owns values */
+    bool prefetches_to_write; /* the processor can */
     void *context; /* of the value functions */
     void (*value_free)(void *value, void *context);
     void (*value_acquire)(void *value, void *context);
@@ -35,11 +37,13 @@ struct syncmap {
  * A table's value word is NULL where the seed has nil. The user's NULL is stored as the address of value_null; the
  * engines' other marks are addresses of objects of the library's own, too. So no pointer to an object of a user's
  * is ever taken for a mark, and an integer cast to a pointer that happens to be one is refused. */
-static char value_null, value_expunged;
+static char value_marks[2];
+#define value_null (value_marks[0])
+#define value_expunged (value_marks[1])
 
 static inline bool value_is_reserved(const void *value)
 {
-    return value == &value_null || value == &value_expunged;
+    return (uintptr_t)value - (uintptr_t)value_marks < sizeof value_marks;
 }
 
 static inline void *value_encode(void *value)

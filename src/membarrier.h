@@ -50,6 +50,15 @@ static inline void membarrier_light(struct membarrier_cell *mine)
         atomic_thread_fence(memory_order_seq_cst);
 }
 
+/* The same where the caller has seen that the form is expedited, or at the least not the fence. */
+static inline void membarrier_light_expedited(struct membarrier_cell *mine)
+{
+    if (CHECKED_FENCES)
+        add_acq_rel(&mine->touched, 1); /* P1 */
+    else
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
 /* The other side of P1; false: the kernel refused, and no order was made. */
 static bool membarrier_heavy(void);
 

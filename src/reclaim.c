@@ -412,10 +412,10 @@ static bool collect(struct thread *self, enum effort effort)
     return left;
 }
 
-static NOINLINE void reclaim_poll_slow(struct thread *self, size_t work)
+static NOINLINE int reclaim_poll_slow(struct thread *self, size_t work, int result)
 {
     if (own.releasing)
-        return;
+        return result;
     if (work >= RECLAIM_WORK)
         collect(self, EFFORT_POLL);
     else
@@ -424,20 +424,25 @@ static NOINLINE void reclaim_poll_slow(struct thread *self, size_t work)
     if (RECLAIM_SHARE > 0 && ld_relaxed(&self->ready) != NULL) /* relaxed: a hint when to release */
         due = ld_relaxed(&self->work) + RECLAIM_SHARE; /* relaxed: as above */
     st_relaxed(&self->due, due < RECLAIM_WORK ? due : RECLAIM_WORK); /* relaxed: as above */
+    return result;
 }
 
-static ALWAYS_INLINE void reclaim_poll(void)
+static ALWAYS_INLINE int reclaim_poll_own(struct thread *self, int result)
 {
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(self == NULL))
-        self = &thread_shared;
     size_t work = ld_relaxed(&self->work); /* relaxed: its own hint */
     if (unlikely(ld_relaxed(&reclaim.hurry))) { /* relaxed: a hint when to collect */
         work += RECLAIM_WORK / 16;
         st_relaxed(&self->work, work); /* relaxed: its own hint */
     }
     if (unlikely(work >= ld_relaxed(&self->due))) /* relaxed: as above */
-        reclaim_poll_slow(self, work);
+        return reclaim_poll_slow(self, work, result);
+    return result;
+}
+
+static ALWAYS_INLINE void reclaim_poll(void)
+{
+    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
+    (void)reclaim_poll_own(likely(self != NULL) ? self : &thread_shared, 0);
 }
 
 static void reclaim_retire_last(struct reclaim_last *last, const struct reclaim_class *class)

@@ -171,6 +171,26 @@ static ALWAYS_INLINE struct thread *pin_enter_own(struct thread *self)
     return ours;
 }
 
+/* The same, and begins a section, with one light() for both (SECTIONS of thread.h). False: no section was begun. It ends by section_leave_own(),
+ * before the pin. */
+static ALWAYS_INLINE bool pin_enter_section(struct thread *self, struct thread **pin)
+{
+    struct thread *ours = NULL;
+    if (likely(ld_relaxed(&self->epoch) == 0)) { /* relaxed: as above */
+        /* P1; relaxed: see Pairs */
+        st_release(&self->epoch, ld_relaxed(&reclaim.epoch));
+        ours = self;
+    }
+    *pin = ours;
+    st_release(&self->section, 1); /* P5 of thread.h */
+    membarrier_light_expedited(&self->cell);
+    if (likely(ld_acquire(&sections_open))) /* P6 of thread.h */
+        return true;
+    st_release(&self->section, 0); /* P5 of thread.h */
+    membarrier_light(&self->cell);
+    return false;
+}
+
 static ALWAYS_INLINE void pin_leave_own(struct thread *ours)
 {
     if (likely(ours != NULL))
@@ -208,6 +228,9 @@ static void reclaim_retire(struct reclaim_link *link, const struct reclaim_class
 
 /* Tries a pass if this thread has retired enough. With no lock held: it runs user code. */
 static ALWAYS_INLINE void reclaim_poll(void);
+
+/* The same for a thread that has the record `self`. Returns `result`: to be an operation's last call. */
+static ALWAYS_INLINE int reclaim_poll_own(struct thread *self, int result);
 
 /* Retires an object that is to go last. Takes the collector's mutex. */
 static void reclaim_retire_last(struct reclaim_last *last, const struct reclaim_class *class);

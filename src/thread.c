@@ -50,6 +50,12 @@ static void thread_detach(void *argument)
     st_release(&record->in_use, false); /* P1 */
 }
 
+/* Sections may begin. */
+static void sections_settle(void)
+{
+    st_release(&sections_open, ld_acquire(&membarrier_expedited) && !ld_acquire(&thread_forking)); /* P6; P1 of membarrier.h */
+}
+
 static bool thread_process_init(void)
 {
     if (likely(ld_acquire(&thread_ready))) /* P4: thread_key */
@@ -59,6 +65,7 @@ static bool thread_process_init(void)
     if (!ready) {
         if (!ld_relaxed(&thread_shared.in_use)) { /* relaxed: only ever touched here, under the mutex */
             membarrier_init();
+            sections_settle();
             membarrier_join(&thread_shared.cell);
             st_relaxed(&thread_shared.in_use, true); /* relaxed: as above */
         }
@@ -106,6 +113,7 @@ static void sections_over(struct thread *t)
 static void sections_begin_fork(void)
 {
     st_release(&thread_forking, true); /* P6 */
+    st_release(&sections_open, false); /* P6 */
     (void)membarrier_heavy();
     sections_over(&thread_shared);
     for (struct thread *t = ld_acquire(&thread_records); t; t = t->next) /* P2 */
@@ -115,6 +123,7 @@ static void sections_begin_fork(void)
 static void sections_end_fork(void)
 {
     st_release(&thread_forking, false); /* P6 */
+    sections_settle();
 }
 
 /* In the child this thread is the only one: the others' records are free, and what they had pinned is not. (Nor are they in sections:

@@ -34,8 +34,11 @@
  * (If heavy() fails, as under a seccomp filter that came later, the child may find a lock taken for ever.) The light() of leave is for who meets
  * such a lock: see ACROSS KEYS of flat.h.
  *
+ * Where an operation pins and begins its section at once (pin_enter_section() of reclaim.h), one light() does for both, and one variable,
+ * sections_open, tells that no fork is under way and that light() was no more than expedited, which for a thread stays so.
+ *
  *   P5  section stored by release, read by acquire by who forks: it has seen all that the section did.
- *   P6  thread_forking stored by release; who enters reads it after light() (M1), by acquire.
+ *   P6  thread_forking, and sections_open, stored by release; who enters reads it after light() (M1), by acquire.
  *
  * Progress: attaching takes a mutex until the process is set up, then is lock-free but for malloc.
  */
@@ -99,6 +102,7 @@ enum { SHARED_BITS = 20 };
 #define SHARED_COUNT (((uint64_t)1 << SHARED_BITS) - 1)
 
 static _Atomic bool thread_forking;
+static _Atomic bool sections_open; /* not thread_forking, and light() does without a fence */
 
 static NOINLINE struct thread *section_enter_slow(struct thread *self);
 
@@ -121,6 +125,13 @@ static ALWAYS_INLINE void section_leave(struct thread *self)
         st_release(&self->section, 0); /* P5 */
     else
         add_acq_rel(&self->section, -1u); /* P5 */
+}
+
+/* Of one that pin_enter_section() of reclaim.h has begun. */
+static ALWAYS_INLINE void section_leave_own(struct thread *self)
+{
+    membarrier_light_expedited(&self->cell);
+    st_release(&self->section, 0); /* P5 */
 }
 
 /* Ends the calling thread's pin of thread_shared. */

@@ -140,7 +140,7 @@ static struct {
     VARIABLE(membarrier_expedited), VARIABLE(membarrier_cells), VARIABLE(thread_mutex),   VARIABLE(thread_key),
     VARIABLE(thread_ready),         VARIABLE(thread_count),     VARIABLE(thread_shared),  VARIABLE(thread_records),
     VARIABLE(reclaim),              VARIABLE(collector),        VARIABLE(maps_mutex),     VARIABLE(maps),
-    VARIABLE(tombstone),            VARIABLE(specific),         VARIABLE(thread_forking),
+    VARIABLE(tombstone),            VARIABLE(specific),         VARIABLE(thread_forking), VARIABLE(sections_open),
     VARIABLE(stripes),              VARIABLE(flights_waiting),
 #undef VARIABLE
 };

@@ -221,9 +221,13 @@ static bool outside_value_equal(const void *stored, const void *expected, void *
     return ((const struct value *)stored)->key_index == ((const struct value *)expected)->key_index;
 }
 
+static bool refuse_memory;
+
 static void *outside_alloc(size_t size, void *context)
 {
     outside(7);
+    if (refuse_memory)
+        return NULL;
     return counting_allocator(context).alloc(size, context);
 }
 
@@ -299,6 +303,38 @@ static void no_user_code_in_a_section(void **state)
         assert_true(calls[i] > 0);
 }
 
+/* Integers that nobody owns have shortcuts; what is left for user code is the allocator. */
+static void no_allocation_in_a_section(void **state)
+{
+    (void)state;
+    struct rng rng = rng_make(test_seed(), 22);
+    syncmap_options options = {.engine = SYNCMAP_ENGINE_FLAT, .allocator = {outside_alloc, outside_free, &counting}};
+    memset(calls, 0, sizeof calls);
+    counting_init(&counting);
+    syncmap *m = syncmap_new(SYNCMAP_U64, &options);
+    CHECK(m->quick_swap == FLAT_INTEGERS);
+    for (int i = 0; i < 30000; i++) {
+        syncmap_key key = syncmap_u64(rng_below(&rng, 600));
+        if (rng_below(&rng, 3) == 0)
+            CHECK(syncmap_delete(m, key) >= 0);
+        else
+            CHECK(syncmap_store(m, key, number(i)) >= 0);
+        if (rng_below(&rng, 1000) == 0)
+            CHECK(syncmap_clear(m) == 0);
+    }
+    assert_true(calls[7] > 100 && calls[8] > 100);
+    refuse_memory = true; /* chains get longer, until there is no bucket for them */
+    uint64_t key = 1000;
+    int result;
+    while ((result = syncmap_store(m, syncmap_u64(key), NULL)) == 0)
+        key++;
+    assert_int_equal(result, SYNCMAP_ENOMEM);
+    assert_int_equal(ld_relaxed(&own.record->section), 0);
+    assert_int_equal(syncmap_store(m, syncmap_u64(key - 1), number(1)), 1);
+    refuse_memory = false;
+    finish_map(m, &counting);
+}
+
 /* ---- fork and sections wait for each other ---- */
 
 struct stay {
@@ -366,6 +402,37 @@ static void *enter_late(void *argument)
     CHECK((thread_attach() == NULL) == late.recordless);
     wait_for(&late.forked, 1);
     return stay_in_section(argument);
+}
+
+/* The same by the shortcut of stores, which begins its section with its pin. */
+static void *store_late(void *argument)
+{
+    struct fixture *f = argument;
+    CHECK(thread_attach() != NULL);
+    wait_for(&late.forked, 1);
+    CHECK(syncmap_store(f->m, syncmap_u64(1), number(2)) == 1);
+    atomic_store(&late.entered, 1);
+    return NULL;
+}
+
+static void shortcuts_wait_for_a_fork(void **state)
+{
+    (void)state;
+    struct fixture f = make();
+    assert_int_equal(syncmap_store(f.m, syncmap_u64(1), number(1)), 0);
+    assert_int_equal(f.m->quick_swap, FLAT_INTEGERS);
+    assert_int_equal(ld_acquire(&sections_open), ld_acquire(&membarrier_expedited));
+    late = (struct stay){.leave = 1};
+    pthread_t thread = start(store_late, &f);
+    between_prepare_and_fork = late_may_not_enter;
+    in_child(nothing, NULL);
+    between_prepare_and_fork = NULL;
+    pthread_join(thread, NULL);
+    assert_int_equal(ld_acquire(&sections_open), ld_acquire(&membarrier_expedited));
+    void *value;
+    assert_int_equal(syncmap_load(f.m, syncmap_u64(1), &value), 1);
+    assert_ptr_equal(value, number(2));
+    finish_map(f.m, &counting);
 }
 
 static void sections_wait_for_a_fork(void **state)
@@ -664,9 +731,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sections_are_marked),
         cmocka_unit_test(sections_without_a_record),
-        cmocka_unit_test(no_user_code_in_a_section),
+        cmocka_unit_test(no_user_code_in_a_section), cmocka_unit_test(no_allocation_in_a_section),
         cmocka_unit_test(fork_waits_for_a_section),
-        cmocka_unit_test(sections_wait_for_a_fork),
+        cmocka_unit_test(sections_wait_for_a_fork), cmocka_unit_test(shortcuts_wait_for_a_fork),
         cmocka_unit_test(a_child_does_not_wait_for_the_dead),
         cmocka_unit_test(a_child_can_write_every_bucket),
         cmocka_unit_test(a_child_goes_on_moving),
