@@ -588,10 +588,13 @@ static void membarrier_missing(void **state)
     refuse_membarrier = true;
     membarrier_init();
     assert_false(ld_relaxed(&membarrier_expedited));
+    sections_settle();
+    assert_false(ld_relaxed(&sections_open)); /* no shortcut does without the fence */
     pinned_reader_holds_off(NULL);
     each_is_released_once(NULL);
     refuse_membarrier = false;
     membarrier_init();
+    sections_settle();
 }
 
 static void *no_slots(void *argument)

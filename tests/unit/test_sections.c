@@ -18,6 +18,16 @@ static int test_memalign(void **memory, size_t alignment, size_t size)
     return refuse_record ? ENOMEM : posix_memalign(memory, alignment, size);
 }
 
+/* Before each load of an atomic: what a test looks for. */
+static void (*before_load)(const volatile void *object);
+
+static void loaded(const volatile void *object)
+{
+    if (before_load != NULL)
+        before_load(object);
+}
+
+#define SYNCMAP_ATOMICS "unit/watched_atomics.h"
 #define posix_memalign test_memalign
 #include "unit/flat_fixture.h"
 #undef posix_memalign
@@ -111,6 +121,32 @@ static void sections_are_marked(void **state)
     assert_int_equal(ld_relaxed(&self->section), 1);
     section_leave(self);
     assert_int_equal(ld_relaxed(&self->section), 0);
+}
+
+/* A shortcut looks whether it may be in one when it is, or the fork that it does not see does not see it. */
+static int looks;
+
+static void in_section_before_it_looks(const volatile void *object)
+{
+    if (object != &sections_open)
+        return;
+    looks++;
+    CHECK(ld_relaxed(&own.record->section) == 1);
+}
+
+static void shortcuts_are_marked(void **state)
+{
+    (void)state;
+    struct fixture f = make();
+    assert_int_equal(syncmap_store(f.m, syncmap_u64(1), number(1)), 0);
+    looks = 0;
+    before_load = in_section_before_it_looks;
+    assert_int_equal(syncmap_store(f.m, syncmap_u64(1), number(2)), 1);
+    assert_int_equal(syncmap_swap(f.m, syncmap_u64(2), number(2), NULL), 0);
+    before_load = NULL;
+    assert_int_equal(looks, 2);
+    assert_int_equal(ld_relaxed(&own.record->section), 0);
+    finish_map(f.m, &counting);
 }
 
 /* Of threads without a record each counts. */
@@ -729,7 +765,7 @@ int main(void)
 {
     test_seed();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sections_are_marked),
+        cmocka_unit_test(sections_are_marked), cmocka_unit_test(shortcuts_are_marked),
         cmocka_unit_test(sections_without_a_record),
         cmocka_unit_test(no_user_code_in_a_section), cmocka_unit_test(no_allocation_in_a_section),
         cmocka_unit_test(fork_waits_for_a_section),
