@@ -168,7 +168,7 @@ static struct syncmap *map_make(enum syncmap_kind kind, const syncmap_options *o
     m->quick = kind == SYNCMAP_U64 ? m->variant : flat && kind != SYNCMAP_CUSTOM ? FLAT_TEXT : FLAT_OTHERS;
     if (o->value_acquire != NULL)
         m->quick = FLAT_OTHERS;
-    m->quick_swap = o->value_free == NULL ? m->quick : FLAT_OTHERS;
+    m->quick_write = o->value_free == NULL ? m->quick : FLAT_OTHERS;
     key_type_init(&m->key, kind, o);
     if (!(flat ? flat_init(flat_of(m), o->capacity) : rd_init(engine_of(m), o->capacity))) {
         memory_put_lines(&memory, base, size);
@@ -283,58 +283,6 @@ static NOINLINE int swap_any(syncmap *m, syncmap_key key, void *value, void **pr
     return FOR_VARIANT(m, swap_as, key, value, previous);
 }
 
-/* What the shortcut leaves, pinned already: a key that it found to be absent, */
-static NOINLINE int swap_flat_absent(syncmap *m, uint64_t hash, void *value, void **previous, struct thread *pin, uintptr_t root, uint64_t header)
-{
-    void *old = NULL;
-    int result = flat_swap_absent(flat_of(m), hash, value, &old, root, header);
-    return finish(m, result, old, previous, NULL, pin);
-}
-
-/* and what the home bucket alone cannot tell. */
-static NOINLINE int swap_flat_slow(syncmap *m, uint64_t hash, void *value, void **previous, struct thread *pin)
-{
-    struct query q = {.hash = hash, .type = &m->key};
-    void *old = NULL;
-    int result = flat_swap(flat_of(m), &q, true, value, &old);
-    return finish(m, result, old, previous, NULL, pin);
-}
-
-/* In a hurry: integers, and a value that nobody owns. */
-static ALWAYS_INLINE int swap_quick(syncmap *m, syncmap_key key, void *value, void **previous)
-{
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(m == NULL || m->quick_swap != FLAT_INTEGERS || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL ||
-                 value_is_reserved(value)))
-        return swap_any(m, key, value, previous);
-    uint64_t hash = hash_u64(key.as.u64, m->key.seed);
-    struct thread *pin;
-    void *old = NULL;
-    uintptr_t root;
-    uint64_t header;
-    if (unlikely(!pin_enter_section(self, &pin)))
-        return swap_flat_slow(m, hash, value, previous, pin);
-    int result = flat_swap_integer(flat_of(m), hash, value, &old, &root, &header);
-    section_leave_own(self);
-    if (likely(result > 0)) {
-        if (previous != NULL)
-            *previous = old;
-        pin_leave_own(pin);
-        return reclaim_poll_own(self, result);
-    }
-    return result == 0 ? swap_flat_absent(m, hash, value, previous, pin, root, header) : swap_flat_slow(m, hash, value, previous, pin);
-}
-
-int syncmap_swap(syncmap *m, syncmap_key key, void *value, void **previous)
-{
-    return swap_quick(m, key, value, previous);
-}
-
-int syncmap_store(syncmap *m, syncmap_key key, void *value)
-{
-    return swap_quick(m, key, value, NULL);
-}
-
 static ALWAYS_INLINE int load_or_store_as(syncmap *m, syncmap_key key, void *value, void **actual, enum variant variant)
 {
     struct query q;
@@ -356,25 +304,6 @@ static ALWAYS_INLINE int load_or_store_as(syncmap *m, syncmap_key key, void *val
 static NOINLINE int load_or_store_any(syncmap *m, syncmap_key key, void *value, void **actual)
 {
     return FOR_VARIANT(m, load_or_store_as, key, value, actual);
-}
-
-/* Integers that are there need no more than a load does. */
-int syncmap_load_or_store(syncmap *m, syncmap_key key, void *value, void **actual)
-{
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(m == NULL || m->quick != READ_DIRTY_INTEGERS || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL ||
-                 value_is_reserved(value)))
-        return load_or_store_any(m, key, value, actual);
-    void *found = NULL;
-    struct thread *pin = pin_enter_own(self);
-    int result = rd_load_integer(engine_of(m), hash_u64(key.as.u64, m->key.seed), &found);
-    if (likely(result == 1)) {
-        load_finish(m, result, found, actual, pin);
-        reclaim_poll();
-        return result;
-    }
-    pin_leave_own(pin);
-    return load_or_store_any(m, key, value, actual);
 }
 
 static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **previous, enum variant variant)
@@ -401,51 +330,6 @@ static ALWAYS_INLINE int load_and_delete_as(syncmap *m, syncmap_key key, void **
 static NOINLINE int load_and_delete_any(syncmap *m, syncmap_key key, void **previous)
 {
     return FOR_VARIANT(m, load_and_delete_as, key, previous);
-}
-
-/* The rest of it, for an integer that was found to be there; hashed and pinned already. */
-static NOINLINE int load_and_delete_found(struct syncmap *m, uint64_t hash, void **previous, struct thread *pin)
-{
-    struct query q = {.hash = hash, .type = &m->key};
-    struct reclaim_slot *slot;
-    if (!take_value_slot(m, &slot)) {
-        pin_leave_own(pin);
-        return SYNCMAP_ENOMEM;
-    }
-    void *old = NULL;
-    int result = flat_load_and_delete(flat_of(m), &q, true, &old);
-    return finish(m, result, old, previous, slot, pin);
-}
-
-/* Integers that are not there need no more than a load does. */
-int syncmap_load_and_delete(syncmap *m, syncmap_key key, void **previous)
-{
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
-    if (unlikely(m == NULL || m->quick >= FLAT_TEXT || key.len != SYNCMAP_KEY_TAG(SYNCMAP_U64) || self == NULL))
-        return load_and_delete_any(m, key, previous);
-    if (is_flat(m) || !rd_is_empty(engine_of(m))) {
-        if (!is_flat(m) && rd_is_amended(engine_of(m)))
-            return load_and_delete_any(m, key, previous);
-        uint64_t hash = hash_u64(key.as.u64, m->key.seed);
-        struct thread *pin = pin_enter_own(self);
-        void *found;
-        int result = is_flat(m) ? flat_load_integer(flat_of(m), hash, true, &found) : rd_load_integer(engine_of(m), hash, &found);
-        if (result < 0 && is_flat(m))
-            result = flat_load(flat_of(m), &(struct query){.hash = hash, .type = &m->key}, true, &found);
-        if (result != 0 && is_flat(m))
-            return load_and_delete_found(m, hash, previous, pin);
-        pin_leave_own(pin);
-        if (result != 0)
-            return load_and_delete_any(m, key, previous);
-    }
-    if (previous != NULL)
-        *previous = NULL;
-    return 0;
-}
-
-int syncmap_delete(syncmap *m, syncmap_key key)
-{
-    return syncmap_load_and_delete(m, key, NULL);
 }
 
 static ALWAYS_INLINE int compare_and_swap_as(syncmap *m, syncmap_key key, void *expected, void *desired, enum variant variant)

@@ -19,10 +19,9 @@ struct counter {
     } stripes[COUNTER_OWN + COUNTER_SHARED];
 };
 
-/* Returns what the stripe has come to. */
-static inline long counter_add(struct counter *counter, long number)
+/* Returns what the stripe has come to. self: the calling thread's record, or NULL. */
+static inline long counter_add_own(struct counter *counter, const struct thread *self, long number)
 {
-    struct thread *self = ld_relaxed(&own.record); /* relaxed: its own */
     if (likely(self != NULL && self->index < COUNTER_OWN)) {
         _Atomic long *sum = &counter->stripes[self->index].sum;
         long now = ld_relaxed(sum) + number; /* relaxed: nobody else writes it */
@@ -31,6 +30,11 @@ static inline long counter_add(struct counter *counter, long number)
     }
     unsigned shared = self != NULL ? self->index % COUNTER_SHARED : 0;
     return add_relaxed(&counter->stripes[COUNTER_OWN + shared].sum, number) + number; /* relaxed: as above */
+}
+
+static inline long counter_add(struct counter *counter, long number)
+{
+    return counter_add_own(counter, ld_relaxed(&own.record), number); /* relaxed: its own */
 }
 
 static inline size_t counter_sum(const struct counter *counter)

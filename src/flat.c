@@ -400,36 +400,6 @@ static ALWAYS_INLINE int flat_swap(struct flat *m, struct query *q, bool integer
     return 1;
 }
 
-/* For integers, by the hash that map.key makes: where the home bucket itself can tell, and there is nothing to move. 1: done. 0: the key is
- * absent, and flat_swap_absent() goes on from *root and *header. < 0: neither, and flat_swap() must look. In a section of thread.h's that
- * has begun with the pin, so that one fence does for both. (No struct spot: it would not be kept in registers.) */
-static ALWAYS_INLINE int flat_swap_integer(struct flat *m, uint64_t hash, void *value, void **previous, uintptr_t *root, uint64_t *header)
-{
-    *root = ld_seq_cst(&m->root); /* P1 */
-    struct flat_table *t = root_table(*root);
-    struct bucket *home = table_home(t, *root & ROOT_SHIFT, hash);
-    bucket_will_be_locked(m, home);
-    uint64_t found = *header = ld_seq_cst(&home->header); /* P2 */
-    if (unlikely((found & (BUCKET_LOCKED | BUCKET_MOVED)) != 0 || t->type != &m->map.key || ld_acquire(&t->next) != NULL)) /* P6 */
-        return -1;
-    unsigned slot;
-    if (!bucket_find_integer(home, hash, &slot))
-        return ld_acquire(&home->tags) >> LINK_SHIFT == 0 ? 0 : -1; /* P5 */
-    if (unlikely(!bucket_cas_lock(home, &found, 0)))
-        return -1;
-    *previous = value_replace(home, slot, value);
-    bucket_unlock(home, found);
-    return 1;
-}
-
-/* Goes on where that has found the key to be absent. */
-static int flat_swap_absent(struct flat *m, uint64_t hash, void *value, void **previous, uintptr_t root, uint64_t header)
-{
-    struct flat_table *t = root_table(root);
-    struct spot s = {.root = root, .t = t, .home = table_home(t, root & ROOT_SHIFT, hash), .header = header};
-    return flat_swap_slow(m, (struct query){.hash = hash, .type = &m->map.key}, s, value, previous);
-}
-
 static NOINLINE int flat_load_or_store_slow(struct flat *m, struct query q, struct spot s, void *value, void **actual)
 {
     struct flat_seat seat = {0};

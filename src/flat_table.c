@@ -24,9 +24,14 @@ static size_t flat_table_size(const struct flat_table *t)
 }
 
 /* A hash that does not belong to home bucket `index`, for the words of its free slots (V5). */
+static uint64_t foreign_integer(const struct flat_table *t, uint64_t index)
+{
+    return (index ^ 1) << t->shift;
+}
+
 static uint64_t foreign_word(const struct flat *m, const struct flat_table *t, uint64_t index)
 {
-    return m->map.key.kind == SYNCMAP_U64 ? (index ^ 1) << t->shift : 0;
+    return m->map.key.kind == SYNCMAP_U64 ? foreign_integer(t, index) : 0;
 }
 
 /* A bucket with nothing in it, which nobody else can see yet. */
@@ -41,7 +46,7 @@ static void bucket_init(struct bucket *b, uint64_t foreign)
 }
 
 /* Fills a free slot, under the lock. (Not one that is kept: see bucket_evict().) */
-static void bucket_fill(struct bucket *b, unsigned slot, uint64_t hash, uint64_t word, void *value)
+static inline void bucket_fill(struct bucket *b, unsigned slot, uint64_t hash, uint64_t word, void *value)
 {
     uint64_t tags = ld_relaxed(&b->tags) & ~(TAG_MASK << slot * TAG_BITS); /* relaxed: under the lock */
     st_release(&b->tags, tags | hash_tag(hash) << slot * TAG_BITS); /* P5 */

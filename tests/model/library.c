@@ -122,11 +122,13 @@ enum { NO_FILTER = 32 };
 #define flat_check(m, t, home) (model_quiet(true), flat_check(m, t, home), model_quiet(false))
 #include "flat_move.c"
 #include "flat.c"
+#include "flat_integers.c"
 #undef flat_check
 #include "flat_walk.c"
 #include "api_load.c"
 #include "api_compute.c"
 #include "api.c"
+#include "api_quick.c"
 
 /* ---- a run ---- */
 

@@ -348,7 +348,7 @@ static void no_allocation_in_a_section(void **state)
     memset(calls, 0, sizeof calls);
     counting_init(&counting);
     syncmap *m = syncmap_new(SYNCMAP_U64, &options);
-    CHECK(m->quick_swap == FLAT_INTEGERS);
+    CHECK(m->quick_write == FLAT_INTEGERS);
     for (int i = 0; i < 30000; i++) {
         syncmap_key key = syncmap_u64(rng_below(&rng, 600));
         if (rng_below(&rng, 3) == 0)
@@ -456,7 +456,7 @@ static void shortcuts_wait_for_a_fork(void **state)
     (void)state;
     struct fixture f = make();
     assert_int_equal(syncmap_store(f.m, syncmap_u64(1), number(1)), 0);
-    assert_int_equal(f.m->quick_swap, FLAT_INTEGERS);
+    assert_int_equal(f.m->quick_write, FLAT_INTEGERS);
     assert_int_equal(ld_acquire(&sections_open), ld_acquire(&membarrier_expedited));
     late = (struct stay){.leave = 1};
     pthread_t thread = start(store_late, &f);
