@@ -68,6 +68,10 @@ const struct play plays[] = {
     {"overflow unlinked and used again", "S1 S2 S3 S4", {"D4 S5 D5", "L4 L1"}, MOVES},
     {"overflow unlinked against store", "S1 S2 S3 S4", {"D4 S4", "S5 L4"}, MOVES},
     {"a slot is used again", "S1", {"D1 S2", "L1 L2"}, MOVES},
+    {"a slot is used again against load_or_store", "S1", {"D1 S2", "O1 L2"}, MOVES},
+    {"a slot is used again against load_and_delete", "S1", {"D1 S2", "X1 L2"}, MOVES},
+    {"a slot is used again against store", "S1", {"D1 S2", "S1 L2"}, MOVES},
+    {"a full bucket against load_or_store", "S1 S2 S3 S4", {"D2 O5", "O5 L2"}, MOVES},
     {"a slot is used again by the same key", "S1", {"D1 S2 D2 S1", "L1"}, MOVES},
 
     /* ---- KEPT RECORDS of flat.h: as strings 2, 3, 4 and 7 share a bucket, of two and of four ---- */
