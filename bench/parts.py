@@ -20,26 +20,26 @@ CALLS = 1000
 # Where a function is not named here, it stands by itself.
 PARTS = {
     "the loop, and making the key": "measured syncmap_u64",
-    "arguments, registers, value, result": "syncmap_load load_finish syncmap_store syncmap_swap swap_as swap_any swap_quick swap_flat_slow swap_flat_absent syncmap_delete "
-                                          "syncmap_load_and_delete load_and_delete_found load_and_delete_as load_and_delete_any query_make key_is_valid "
+    "arguments, registers, value, result": "syncmap_load load_finish syncmap_store syncmap_swap swap_as swap_any swap_quick swap_flat_slow swap_flat_full is_quick syncmap_delete delete_quick "
+                                          "syncmap_load_and_delete load_and_delete_found load_and_delete_others load_and_delete_as load_and_delete_any query_make key_is_valid "
                                           "finish flat_swap flat_load_and_delete rd_swap "
                                           "load_read_dirty value_decode value_encode value_is_live value_is_reserved check_pinned is_flat flat_of engine_of",
     "hash": "hash_u64 unhash_u64",
-    "pin and unpin": "pin_enter pin_enter_own pin_leave pin_leave_own membarrier_light",
-    "table, home": "root_table table_home table_home_slot read_table flat_load_integer flat_swap_integer rd_load_integer spot_find query_fit flat_search flat_load",
+    "pin and unpin": "pin_enter pin_enter_own pin_enter_section pin_leave pin_leave_own membarrier_light",
+    "table, home": "root_table table_home table_home_slot read_table flat_load_integer flat_swap_integer flat_load_and_delete_integer home_open bucket_will_be_locked rd_load_integer spot_find query_fit flat_search flat_load",
     "the filter": "filter_denies filter_add filter_remove flat_denies",
     "search": "bucket_find_integer chain_find overflow_at line_hits find find_dirty find_unlocked find_to_write table_next_slot table_slot_count",
     "second look": "bucket_unchanged spot_value",
-    "section, lock, unlock": "section_enter section_leave spot_lock spot_unlock bucket_cas_lock bucket_unlock seat_lock lock unlock lock_to_write",
-    "the value is replaced": "spot_replace entry_try_swap swapped",
+    "section, lock, unlock": "section_enter section_enter_own section_leave section_leave_own home_unlock spot_lock spot_unlock bucket_cas_lock bucket_unlock seat_lock lock unlock lock_to_write",
+    "the value is replaced": "spot_replace value_replace entry_try_swap swapped",
     "something to move, to grow, to shrink?": "flat_help time_to_look table_buckets room_needed rd_is_amended rd_is_empty",
-    "a new key gets its place": "seat_fill query_again flat_swap_absent flat_swap_slow swap_slow seat_find_slot seat_reserve seat_release spot_insert bucket_fill "
+    "a new key gets its place": "home_add home_free_slot seat_fill query_again flat_swap_absent flat_swap_slow swap_slow seat_find_slot seat_reserve seat_release spot_insert bucket_fill "
                                 "hash_tag word_has_record evicted_retire overflow_take overflow_give_back add_new table_add dirty_add "
                                 "room_reserve room_has_table room_release entry_new key_copy key_copy_size memory_get table_limit table_free bump_version",
     "dirty is built": "build_dirty try_expunge",
-    "a key leaves its place": "spot_delete foreign_word chain_trim entry_delete rd_load_and_delete entry_load",
-    "count of keys": "counter_add era_count",
-    "garbage, owned values": "reclaim_poll take_value_slot",
+    "a key leaves its place": "spot_delete foreign_word foreign_integer chain_trim entry_delete rd_load_and_delete entry_load",
+    "count of keys": "counter_add counter_add_own era_count",
+    "garbage, owned values": "reclaim_poll reclaim_poll_own take_value_slot",
 }
 PART_OF = {function: part for part, functions in PARTS.items() for function in functions.split()}
 

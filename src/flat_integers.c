@@ -18,13 +18,15 @@ enum {
     HOME_UNKNOWN = 4
 };
 
-/* Finds the home bucket. False: it is LOCKED or MOVED, or there are other secrets, or something to move. */
-static ALWAYS_INLINE bool home_open(struct flat *m, uint64_t hash, uintptr_t *root, struct bucket **home, uint64_t *header)
+/* Finds the home bucket. False: it is LOCKED or MOVED, or there are other secrets, or something to move. locks: whether its lock will
+ * be taken, most likely. */
+static ALWAYS_INLINE bool home_open(struct flat *m, uint64_t hash, bool locks, uintptr_t *root, struct bucket **home, uint64_t *header)
 {
     *root = ld_seq_cst(&m->root); /* P1 */
     struct flat_table *t = root_table(*root);
     *home = table_home(t, *root & ROOT_SHIFT, hash);
-    bucket_will_be_locked(m, *home);
+    if (locks)
+        bucket_will_be_locked(m, *home);
     *header = ld_seq_cst(&(*home)->header); /* P2 */
     return likely((*header & (BUCKET_LOCKED | BUCKET_MOVED)) == 0 && t->type == &m->map.key && ld_acquire(&t->next) == NULL); /* P6 */
 }
@@ -70,7 +72,7 @@ static ALWAYS_INLINE int flat_swap_integer(struct flat *m, struct thread *self, 
 {
     struct bucket *home;
     unsigned slot;
-    if (!home_open(m, hash, root, &home, header))
+    if (!home_open(m, hash, true, root, &home, header))
         return HOME_UNKNOWN;
     if (!bucket_find_integer(home, hash, &slot))
         return home_add(m, self, *root, home, *header, hash, value);
@@ -88,7 +90,7 @@ static ALWAYS_INLINE int flat_load_or_store_integer(struct flat *m, struct threa
 {
     struct bucket *home;
     unsigned slot;
-    if (!home_open(m, hash, root, &home, header))
+    if (!home_open(m, hash, false, root, &home, header))
         return HOME_UNKNOWN;
     if (!bucket_find_integer(home, hash, &slot)) {
         *actual = value;

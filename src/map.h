@@ -17,7 +17,7 @@ struct syncmap {
     struct key_type key;
     enum variant variant; /* of its engine and kind of keys */
     enum variant quick;   /* what syncmap_load() has a shortcut for, if there is no value_acquire: integers, FLAT_TEXT; else FLAT_OTHERS */
-    enum variant quick_write; /* the same of what writes: FLAT_INTEGERS, where nobody owns values */
+    enum variant quick_write; /* the same of what writes, where nobody owns values */
     bool prefetches_to_write; /* the processor can */
     void *context; /* of the value functions */
     void (*value_free)(void *value, void *context);

@@ -182,11 +182,8 @@ static ALWAYS_INLINE bool pin_enter_section(struct thread *self, struct thread *
         ours = self;
     }
     *pin = ours;
-    st_release(&self->section, 1); /* P5 of thread.h */
-    membarrier_light_expedited(&self->cell);
-    if (likely(ld_acquire(&sections_open))) /* P6 of thread.h */
+    if (likely(section_enter_own(self)))
         return true;
-    st_release(&self->section, 0); /* P5 of thread.h */
     membarrier_light(&self->cell);
     return false;
 }

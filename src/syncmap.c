@@ -13,6 +13,7 @@
 #include "flat_move.c"
 #include "flat.c"
 #include "flat_integers.c"
+#include "flat_text.c"
 #include "flat_walk.c"
 #include "api_load.c"
 #include "api_compute.c"

@@ -34,8 +34,9 @@
  * (If heavy() fails, as under a seccomp filter that came later, the child may find a lock taken for ever.) The light() of leave is for who meets
  * such a lock: see ACROSS KEYS of flat.h.
  *
- * Where an operation pins and begins its section at once (pin_enter_section() of reclaim.h), one light() does for both, and one variable,
- * sections_open, tells that no fork is under way and that light() was no more than expedited, which for a thread stays so.
+ * Where speed counts (section_enter_own()) one variable, sections_open, tells that no fork is under way and that light() was no more than
+ * expedited, which for a thread stays so; and where an operation pins and begins its section at once (pin_enter_section() of reclaim.h), one
+ * light() does for both.
  *
  *   P5  section stored by release, read by acquire by who forks: it has seen all that the section did.
  *   P6  thread_forking, and sections_open, stored by release; who enters reads it after light() (M1), by acquire.
@@ -127,7 +128,17 @@ static ALWAYS_INLINE void section_leave(struct thread *self)
         add_acq_rel(&self->section, -1u); /* P5 */
 }
 
-/* Of one that pin_enter_section() of reclaim.h has begun. */
+/* The same for a thread that has the record `self`. False: none was begun. It ends by section_leave_own(). */
+static ALWAYS_INLINE bool section_enter_own(struct thread *self)
+{
+    st_release(&self->section, 1); /* P5 */
+    membarrier_light_expedited(&self->cell);
+    if (likely(ld_acquire(&sections_open))) /* P6 */
+        return true;
+    st_release(&self->section, 0); /* P5 */
+    return false;
+}
+
 static ALWAYS_INLINE void section_leave_own(struct thread *self)
 {
     membarrier_light_expedited(&self->cell);

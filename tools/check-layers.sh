@@ -9,7 +9,7 @@ exec awk '
     for (i = 1; i <= n; i++) rank[order[i]] = i
     rank["read_dirty_table"] = rank["read_dirty_bulk"] = rank["read_dirty"] # files of one module
     rank["api_load"] = rank["api_compute"] = rank["api_quick"] = rank["api"]
-    rank["flat_table"] = rank["flat_move"] = rank["flat_walk"] = rank["flat_integers"] = rank["flat"]
+    rank["flat_table"] = rank["flat_move"] = rank["flat_walk"] = rank["flat_integers"] = rank["flat_text"] = rank["flat"]
   }
   function module(file) { sub(/\.[ch]$/, "", file); sub(/.*\//, "", file); return file }
   FILENAME == "syncmap.c" { next } # the unit of all

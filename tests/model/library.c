@@ -123,6 +123,7 @@ enum { NO_FILTER = 32 };
 #include "flat_move.c"
 #include "flat.c"
 #include "flat_integers.c"
+#include "flat_text.c"
 #undef flat_check
 #include "flat_walk.c"
 #include "api_load.c"

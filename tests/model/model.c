@@ -29,6 +29,7 @@ static const struct setting settings[] = {
     {"flat, u64, plain", SYNCMAP_ENGINE_FLAT, SYNCMAP_U64, PLAIN, 1},
     {"flat, custom, acquired", SYNCMAP_ENGINE_FLAT, SYNCMAP_CUSTOM, ACQUIRED, 0},
     {"flat, string, owned", SYNCMAP_ENGINE_FLAT, SYNCMAP_STRING, OWNED, 0},
+    {"flat, string, plain", SYNCMAP_ENGINE_FLAT, SYNCMAP_STRING, PLAIN, 1},
 };
 enum { SETTINGS = sizeof settings / sizeof settings[0] };
 

@@ -76,6 +76,7 @@ const struct play plays[] = {
 
     /* ---- KEPT RECORDS of flat.h: as strings 2, 3, 4 and 7 share a bucket, of two and of four ---- */
     {"a kept slot for another key", "S2 S3 S4 D2", {"S7", "L2 L7"}, MOVES},
+    {"a slot is used again against load_or_store, of strings", "S2 S3 S4", {"D2 S7", "O2 L7"}, MOVES},
     {"a kept slot for another key, and its own comes back", "S2 S3 S4 D2", {"S7 L2", "S2 L7"}, MOVES},
     {"kept, revived, and kept again", "S2 S3 S4", {"D2 S2 D2", "L2 L2"}, MOVES},
     {"two revive one record", "S2 S3 D2", {"O2 L2", "O2"}, MOVES},
