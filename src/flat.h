@@ -67,7 +67,9 @@
  * without a lock, memory is had before the first visible step, and sections are short. If it fails they start over.
  * A locked instruction is not begun before it is the oldest of its processor's. If another processor had the line last, that is some
  * hundred ns in which nothing is finished, and the locks of operations in turn wait one after the other. So who stores, and is likely to
- * lock, asks for the line first, for writing: that prefetch is begun early, for as many operations as the processor looks ahead.
+ * lock, asks for the line first, for writing: that prefetch is begun early, for as many operations as the processor looks ahead. And so
+ * the fewer instructions an operation has, the better: where nobody owns the values, and the home bucket alone can tell all,
+ * flat_integers.c and flat_text.c do what flat.c does in about half as many.
  *
  * ACROSS KEYS. Of two threads that each write one key and then load the other's, one must see what the other wrote. If a section
  * ended with a seq_cst exchange, that would be plain; but each write would pay for a second locked instruction. So it ends with a

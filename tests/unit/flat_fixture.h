@@ -78,6 +78,8 @@ static inline struct fixture make_of(enum syncmap_kind kind, syncmap_options opt
     options.allocator = (syncmap_allocator){.alloc = choosy_alloc, .free = choosy_free, .context = &counting};
     f.m = syncmap_new(kind, &options);
     assert_non_null(f.m);
+    if (test_env("SHORTCUTS", 1) == 0) /* else flat.c's operations get only what these leave */
+        f.m->quick_write = FLAT_OTHERS;
     f.flat = flat_of(f.m);
     st_relaxed(&root_table(ld_relaxed(&f.flat->root))->era->flood_at, UINT64_MAX); /* suites flood buckets at will; test_flat_reseed.c takes it back */
     return f;
