@@ -112,9 +112,11 @@ static ALWAYS_INLINE int delete_quick(syncmap *m, uint64_t key, void **previous,
 
 /* ---- flat, strings and bytes, values that nobody owns ---- */
 
+/* (Where no section may begin by the short way, a record would be made in vain.) */
 static ALWAYS_INLINE bool is_quick_text(const syncmap *m, syncmap_key key, const struct thread *self)
 {
-    return likely(m != NULL && m->quick_write == FLAT_TEXT && self != NULL && key_is_text(&m->key, key));
+    return likely(m != NULL && m->quick_write == FLAT_TEXT && self != NULL && key_is_text(&m->key, key) &&
+                  ld_relaxed(&sections_open)); /* relaxed: a hint; the section looks again */
 }
 
 static ALWAYS_INLINE struct query query_text(const syncmap *m, syncmap_key key)

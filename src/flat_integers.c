@@ -5,8 +5,8 @@
  * do not keep in registers, no chain, one bucket. A processor that waits for a bucket's line looks ahead over some hundred
  * instructions; so the shorter an operation is, the more of those that follow wait at the same time.
  *
- * All are called pinned, and in a section of thread.h's that began with the pin (pin_enter_section() of reclaim.h). They return the
- * operation's result, or tell that flat.c must do it: nothing has been done then.
+ * The three operations are called pinned, and in a section of thread.h's that began with the pin (pin_enter_section() of reclaim.h). They
+ * return the operation's result, or tell that flat.c must do it: nothing has been done then.
  */
 #include "flat.h"
 
@@ -132,7 +132,7 @@ static ALWAYS_INLINE int flat_load_and_delete_integer(struct flat *m, struct thr
     return unlikely(time_to_look(t, keys)) ? HOME_LOOK : HOME_PRESENT;
 }
 
-/* ---- where they leave off ---- */
+/* ---- where they leave off: pinned, in no section ---- */
 
 static int flat_swap_absent(struct flat *m, uint64_t hash, void *value, void **previous, uintptr_t root, uint64_t header)
 {

@@ -33,7 +33,7 @@ static inline bool bucket_cas_lock(struct bucket *home, uint64_t *header, uint64
     return true;
 }
 
-/* Gives it back; `header` as it was locked, with MOVED or another version added if need be. section_leave() must follow. */
+/* Gives it back; `header` as it was locked, with MOVED or another version added if need be. section_leave(), or section_leave_own(), must follow. */
 static inline void bucket_unlock(struct bucket *home, uint64_t header)
 {
     st_release(&home->header, header & ~(uint64_t)BUCKET_LOCKED); /* P2 */

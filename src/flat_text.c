@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine 2, flat: what writes strings and bytes with values that nobody owns, where the key's home bucket alone can tell all, and nothing is to be
- * moved: as flat_integers.c does integers, and for the same reason. All are called pinned. They return the operation's result, or
- * HOME_UNKNOWN: flat.c must do it, and nothing has been done. A section begins when all is at hand, as in flat.c: memory is had, and keys are
- * compared, before.
+ * Engine 2, flat: what writes strings and bytes with values that nobody owns, where the key's home bucket alone can tell all, and
+ * nothing is to be moved: as flat_integers.c does integers, and for the same reason. All are called pinned. They return the
+ * operation's result (a delete: or HOME_LOOK), or HOME_UNKNOWN: flat.c must do it, and nothing has been done. A section begins when
+ * all is at hand, as in flat.c: memory is had, and keys are compared, before.
  */
 #include "flat.h"
 

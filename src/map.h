@@ -9,14 +9,15 @@
 #include "key.h"
 #include "reclaim.h"
 
-/* What the operations are compiled for, each on its own; FLAT_TEXT: the shortcut of loads only. */
+/* What the operations are compiled for, each on its own; FLAT_TEXT: shortcuts only. */
 enum variant { READ_DIRTY_INTEGERS, READ_DIRTY_OTHERS, FLAT_INTEGERS, FLAT_TEXT, FLAT_OTHERS };
 
 /* Never changes after syncmap_new(), but for the last four fields. Engines put it first in their own struct. */
 struct syncmap {
     struct key_type key;
     enum variant variant; /* of its engine and kind of keys */
-    enum variant quick;   /* what syncmap_load() has a shortcut for, if there is no value_acquire: integers, FLAT_TEXT; else FLAT_OTHERS */
+    enum variant quick;   /* what loads, and what only loads if it can, have a shortcut for, if there is no value_acquire: integers,
+                           * FLAT_TEXT; else FLAT_OTHERS */
     enum variant quick_write; /* the same of what writes, where nobody owns values */
     bool prefetches_to_write; /* the processor can */
     void *context; /* of the value functions */

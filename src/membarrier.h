@@ -18,7 +18,8 @@
  *
  * The form changes at most once in a process, from fence to expedited, and never while a heavy() of the weaker form may run:
  * it is decided before the first heavy() (membarrier_init), and a light() that has not heard of it yet uses the stronger
- * fence. In the child of a fork, which has one thread then, it may change either way.
+ * fence. (light_expedited() is not stronger: who uses it looks afterwards whether it was enough, and takes back what it has begun if it
+ * was not.) In the child of a fork, which has one thread then, it may change either way.
  *
  * Progress: light() wait-free. heavy() is a system call of some microseconds. It can fail (ENOMEM in the
  * kernel; a seccomp filter put in place after registration): then nothing is promised and the caller
@@ -50,7 +51,7 @@ static inline void membarrier_light(struct membarrier_cell *mine)
         atomic_thread_fence(memory_order_seq_cst);
 }
 
-/* The same where the caller has seen that the form is expedited, or at the least not the fence. */
+/* The same as if the form were expedited; the caller must know that it is, or find out before it relies on it. */
 static inline void membarrier_light_expedited(struct membarrier_cell *mine)
 {
     if (CHECKED_FENCES)

@@ -50,7 +50,8 @@ static void thread_detach(void *argument)
     st_release(&record->in_use, false); /* P1 */
 }
 
-/* Sections may begin. */
+/* Sections may begin. (In thread_process_init() another thread may be about to fork: nobody has a record or a map yet, so nobody looks, and
+ * the fork settles it again.) */
 static void sections_settle(void)
 {
     st_release(&sections_open, ld_acquire(&membarrier_expedited) && !ld_acquire(&thread_forking)); /* P6; P1 of membarrier.h */

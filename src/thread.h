@@ -36,7 +36,7 @@
  *
  * Where speed counts (section_enter_own()) one variable, sections_open, tells that no fork is under way and that light() was no more than
  * expedited, which for a thread stays so; and where an operation pins and begins its section at once (pin_enter_section() of reclaim.h), one
- * light() does for both.
+ * light() does for both. Such a section lasts for the search, too, some hundred instructions, in which nothing is waited for but memory.
  *
  *   P5  section stored by release, read by acquire by who forks: it has seen all that the section did.
  *   P6  thread_forking, and sections_open, stored by release; who enters reads it after light() (M1), by acquire.

@@ -45,12 +45,12 @@ static void *value_of(int i)
 
 /* ---- the bucket changes when the section has begun ---- */
 
-static int begun, afterwards;
+static int looks, begun, afterwards;
 
 /* As if others had added a key there, and deleted it. The operation leaves its section before it goes on. */
 static void change_the_bucket(const volatile void *object)
 {
-    if (object == &sections_open && begun == 0) {
+    if (object == &sections_open && ++looks == 2) { /* once before the search, once in the section */
         struct bucket *home = home_of(root_of(f), TARGET);
         begun = 1;
         st_release(&home->header, ld_relaxed(&home->header) + BUCKET_VERSION);
@@ -61,7 +61,7 @@ static void change_the_bucket(const volatile void *object)
 
 static void watch(void)
 {
-    begun = afterwards = 0;
+    looks = begun = afterwards = 0;
     before_load = change_the_bucket;
 }
 
@@ -80,6 +80,10 @@ static void changed_before_the_lock(void **state)
     void *out;
     begin(BUCKETS);
     thread_attach();
+    if (!ld_acquire(&sections_open)) { /* no membarrier: no shortcut */
+        finish_map(f.m, &counting);
+        skip();
+    }
     watch();
     assert_int_equal(syncmap_store(f.m, key_of(0), number(1)), 0); /* a new key, whose record is made again */
     unwatch();
